@@ -1,0 +1,371 @@
+"""The backward sweep, and what is built on it: backward(), grad(), vjp, jvp, jacobian, hessian, hvp."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from microgradnet.graph import Array, Node, Scope, Value, ancestors, current_scope, last_write
+from microgradnet.ops import astype, stack, sum_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+Handed: TypeAlias = "tuple[int, Node, Any, Any]"
+"""One contribution: the argument's position, its node, ∂L/∂argument by this path, and the running sum there."""
+Visit: TypeAlias = "tuple[Node, Any, list[Handed]]"
+"""What the sweep does at one node: the node, ∂L/∂y as it arrived in full, and what it hands to its arguments."""
+
+
+def sweep(gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None = None) -> Iterator[Visit]:
+    """Visit ``nodes`` newest first, turning each one's gradient into contributions to its arguments.
+
+    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the rules are
+    fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
+    """
+    for number in sorted(nodes, reverse=True):
+        g = gradients.pop(number, None)
+        if g is None:
+            continue
+        node = nodes[number]
+        if node.hooks:
+            g = _hooked(g, node)
+        handed: list[Handed] = []
+        if node.primitive is not None:
+            if node.freed or last_write[0] > number:
+                _check_usable(node)
+            y, args, meta, parents = node.y, node.args, node.meta, node.parents
+            if boxer is not None:
+                y, args = _boxed(node, boxer)
+            for i, rule, _ in node.pulls:
+                parent = parents[i]
+                if parent is None or parent.number not in nodes:
+                    continue
+                if args[i] is not None:
+                    c = rule(g, y, *args, **meta)
+                else:  # the rule may ask for the shape of what it does not read, and the node knows it
+                    c = rule(g, y, *args[:i], parent, *args[i + 1 :], **meta)
+                x = parent.y
+                if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
+                    c = _conform(c, node, i, parent, boxer)
+                if parent.primitive is None and boxer is None:
+                    c = _owned(c, g, node)
+                total = gradients.get(parent.number)
+                gradients[parent.number] = total = c if total is None else _dressed(total + c, parent, boxer)
+                handed.append((i, parent, c, total))
+        yield node, g, handed
+
+
+def _owned(c: Any, g: Any, node: Node) -> Any:
+    """Make sure that nobody else holds the array that a leaf is going to store, and that it is C-ordered."""
+    if c is g or c is node.y or c.base is not None or not c.flags.carray:
+        return c.copy()
+    for arg in node.args:
+        if c is arg:
+            return c.copy()
+    return c
+
+
+def _check_usable(node: Node) -> None:
+    """Refuse a node whose arrays were freed, or written to after it had saved them."""
+    if node.freed:
+        message = (
+            f"{node.describe()} was freed by an earlier backward(retain_graph=False); "
+            "keep the graph with retain_graph=True (the default), or compute the loss again"
+        )
+        raise RuntimeError(message)
+    for i, version in enumerate(node.versions):
+        if version is not None and version[0] > node.number:
+            parent = node.parents[i]
+            _refuse(f"argument {i} ({parent.describe() if parent else 'a constant'})", node)
+    if node.version[0] > node.number and any(reads_y for _, _, reads_y in node.pulls):
+        _refuse("the result", node)
+
+
+def _refuse(what: str, node: Node) -> NoReturn:
+    message = (
+        f"{what} of {node.describe()} was changed in place after it had been saved for the gradient; "
+        "call backward() before the change, change a copy (`t = t + …`), or compute the loss again"
+    )
+    raise RuntimeError(message)
+
+
+def _boxed(node: Node, boxer: Value) -> tuple[Any, Sequence[Any]]:
+    """Give the rules tensors in place of the saved arrays, joined to the graph that they came from."""
+    y = boxer._box(node.y, node, node.version)
+    args = [
+        boxer._box(arg, parent, version) if version is not None else arg
+        for arg, parent, version in zip(node.args, node.parents, node.versions, strict=True)
+    ]
+    return y, args
+
+
+def _dressed(g: Any, parent: Node, boxer: Value | None) -> Any:
+    """Make sure that a gradient is an array (or a tensor where tensors flow), also where NumPy gave a scalar."""
+    if boxer is not None and not isinstance(g, Value):
+        return boxer._box(np.asarray(g, parent.dtype), None, [0])
+    return g if isinstance(g, (np.ndarray, Value)) else np.asarray(g)
+
+
+def _conform(c: Any, node: Node, i: int, parent: Node, boxer: Value | None) -> Any:
+    """Undo broadcasting, cast to the argument's dtype, and check what the rule returned."""
+    c = _dressed(c, parent, boxer)
+    if c.shape != parent.shape:
+        own = node.primitive.broadcasts if node.primitive else None
+        expected = parent.shape
+        if own is not None:
+            expected = node.shape[: node.ndim - own] + parent.shape[parent.ndim - own :]
+        if c.shape != expected:
+            message = (
+                f"the gradient rule of {node.describe()} for argument {i} returned shape {c.shape}; "
+                f"expected {expected}"
+                + ("" if own is not None else " (an operation that broadcasts says so: Primitive(…, broadcasts=0))")
+            )
+            raise ValueError(message)
+        c = sum_to(c, parent.shape)
+    c = _dressed(c, parent, boxer)
+    return c if c.dtype == parent.dtype else astype(c, dtype=parent.dtype)
+
+
+def _hooked(g: Any, node: Node) -> Any:
+    """Pass the gradient through the node's hooks, each of which may replace it by one of the same shape."""
+    for hook in node.hooks or ():
+        new = hook(g)
+        if new is not None:
+            if np.shape(new) != g.shape:
+                message = f"a hook of {node.describe()} returned shape {np.shape(new)}; expected {g.shape} or None"
+                raise ValueError(message)
+            g = new if isinstance(new, Value) else np.asarray(new, g.dtype)
+    return g
+
+
+def seed(output: Value, gradient: Any, caller: str) -> Array:
+    """Return ∂L/∂output to start from: 1 for a single number, else the array that was given, as a copy."""
+    array = output._array
+    if gradient is None:
+        if array.size != 1:
+            message = (
+                f"{caller}: the output has shape {array.shape}, so there is no single derivative; "
+                "reduce it (`.sum()`, `.mean()`) or give the gradient that arrives at it, an array of that shape"
+            )
+            raise ValueError(message)
+        return np.ones(array.shape, array.dtype)
+    start = np.array(gradient._array if isinstance(gradient, Value) else gradient, array.dtype)
+    if start.shape != array.shape:
+        message = f"{caller}: the gradient has shape {start.shape}; the output it belongs to has {array.shape}"
+        raise ValueError(message)
+    return start
+
+
+def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) -> None:
+    """Add ∂output/∂leaf to ``.grad`` of every leaf that the output depends on (and of tensors that retain theirs)."""
+    root = output._node
+    if root is None or not root.requires_grad:
+        message = (
+            "backward(): this tensor was not computed from anything that requires a gradient; "
+            "create the inputs with requires_grad=True and compute it outside no_grad()"
+        )
+        raise RuntimeError(message)
+    nodes = ancestors([root], only_differentiable=True)
+    for node, g, _ in sweep({root.number: seed(output, gradient, "backward()")}, nodes):
+        if node.retains_grad:
+            if node.primitive is not None:
+                g = g.copy()  # noqa: PLW2901 - the sweep goes on with the original
+            node.grad = g if node.grad is None else np.asarray(node.grad + g)
+    if not retain_graph:
+        for node in nodes.values():
+            if node.primitive is not None:
+                node.free()
+
+
+def _tupled(values: Any) -> tuple[Any, ...]:
+    return tuple(values) if isinstance(values, (tuple, list)) else (values,)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """Return Σ ∂outputs/∂input for each input, as a tuple of tensors; no ``.grad`` is touched.
+
+    ``grad_outputs`` are the gradients that arrive at the outputs (needed where an output is not a single number).
+    With ``create_graph`` the results are graphs themselves, which can be differentiated again. An input that the
+    outputs do not depend on is an error, or ``None`` with ``allow_unused``.
+
+    >>> import microgradnet as mg
+    >>> x = mg.Tensor(3.0, requires_grad=True)
+    >>> (slope,) = mg.grad(x**3, x, create_graph=True)
+    >>> (curvature,) = mg.grad(slope, x)
+    >>> slope.item(), curvature.item()
+    (27.0, 18.0)
+    """
+    outs, ins = _tupled(outputs), _tupled(inputs)
+    starts = _tupled(grad_outputs) if grad_outputs is not None else (None,) * len(outs)
+    for i, x in enumerate(ins):
+        if not isinstance(x, Value) or x._node is None or not x._node.requires_grad:
+            message = f"grad(): input {i} does not require a gradient; create it with requires_grad=True"
+            raise ValueError(message)
+    if len(starts) != len(outs):
+        message = f"grad(): {len(outs)} outputs but {len(starts)} grad_outputs; give one for each"
+        raise ValueError(message)
+    boxer = ins[0] if create_graph else None
+    gradients: dict[int, Any] = {}
+    for out, start in zip(outs, starts, strict=True):
+        if isinstance(out, Value) and out._node is not None:
+            g = seed(out, start, "grad()")
+            traced = create_graph and isinstance(start, Value)
+            tensor = (start if traced else out._box(g, None, [0])) if create_graph else g
+            number = out._node.number
+            gradients[number] = tensor if number not in gradients else gradients[number] + tensor
+    nodes = _between([out._node for out in outs if isinstance(out, Value) and out._node is not None], ins)
+    wanted = {x._node.number for x in ins}
+    found: dict[int, Any] = {}
+    token = current_scope.set(Scope(enabled=create_graph, outer=current_scope.get()))
+    try:
+        for node, g, _ in sweep(gradients, nodes, boxer):
+            if node.number in wanted:
+                found[node.number] = g
+    finally:
+        current_scope.reset(token)
+    return tuple([_result(x, i, found, allow_unused=allow_unused) for i, x in enumerate(ins)])
+
+
+def _between(roots: list[Node], inputs: Sequence[Value]) -> dict[int, Node]:
+    """Return the nodes on a path from an input to a root; nothing else needs a gradient."""
+    reached = {x._node.number for x in inputs if x._node is not None}
+    found = ancestors(roots)
+    for number in sorted(found):  # oldest first: parents come before their children
+        if any(parent is not None and parent.number in reached for parent in found[number].parents):
+            reached.add(number)
+    return {number: node for number, node in found.items() if number in reached and node.requires_grad}
+
+
+def _result(x: Value, i: int, found: dict[int, Any], *, allow_unused: bool) -> Any:
+    node = x._node
+    g = found.get(node.number) if node else None
+    if g is None:
+        if allow_unused:
+            return None
+        name = f" '{node.name}'" if node and node.name else ""
+        message = (
+            f"grad(): the outputs do not depend on input {i}{name}; "
+            "leave it out, or ask for None in its place with allow_unused=True"
+        )
+        raise ValueError(message)
+    return g if isinstance(g, Value) else x._box(g.copy(), None, [0])
+
+
+def _leaves(f: Any, values: Any) -> list[Any]:
+    """Make a fresh leaf of every input, so that the caller's tensors stay untouched."""
+    leaves = []
+    for i, value in enumerate(_tupled(values)):
+        if not isinstance(value, Value):
+            message = f"{getattr(f, '__name__', 'f')}: input {i} is {type(value).__name__}; give a Tensor"
+            raise TypeError(message)
+        joined = value._node if value._node is not None and value._node.requires_grad else None
+        node = joined or Node.leaf(value._array, value._version)
+        leaves.append(value._box(value._array, node, value._version))
+    return leaves
+
+
+def vjp(f: Callable[..., Any], inputs: Any, v: Any = None, *, create_graph: bool = False) -> tuple[Any, tuple[Any, ...]]:
+    """Return f(inputs) and vᵀ·J, the vector–Jacobian product for each input (v = 1 for a single number).
+
+    >>> import numpy as np
+    >>> import microgradnet as mg
+    >>> y, (g,) = mg.vjp(lambda x: x * x, mg.Tensor([1.0, 2.0]), np.array([1.0, 10.0]))
+    >>> g.data.tolist()
+    [2.0, 40.0]
+    """
+    leaves = _leaves(f, inputs)
+    y = f(*leaves)
+    return y, _zeros_where_unused(grad(y, leaves, v, create_graph=create_graph, allow_unused=True), leaves)
+
+
+def _zeros_where_unused(gradients: Sequence[Any], leaves: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        [
+            g if g is not None else x._box(np.zeros_like(x._array), None, [0])
+            for g, x in zip(gradients, leaves, strict=True)
+        ]
+    )
+
+
+def jvp(f: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
+    """Return f(inputs) and J·t, the derivative of f in the direction of the tangents.
+
+    It is the gradient of u ↦ uᵀ·J·t, where uᵀ·J is itself a recorded vector–Jacobian product.
+
+    >>> import microgradnet as mg
+    >>> y, t = mg.jvp(lambda x: x * x, mg.Tensor([1.0, 2.0]), mg.Tensor([1.0, 10.0]))
+    >>> t.data.tolist()
+    [2.0, 40.0]
+    """
+    leaves, directions = _leaves(f, inputs), _tupled(tangents)
+    y = f(*leaves)
+    u = y._box(np.zeros_like(y._array), Node.leaf(np.zeros_like(y._array), [0]), [0])
+    rows = grad(y, leaves, u, create_graph=True, allow_unused=True)
+    pairs = [
+        (row, getattr(t, "_array", t))
+        for row, t in zip(rows, directions, strict=True)
+        if row is not None and row._node is not None
+    ]
+    if not pairs:
+        return y, y._box(np.zeros_like(y._array), None, [0])
+    (tangent,) = grad([row for row, _ in pairs], u, [t for _, t in pairs], allow_unused=True)
+    return y, tangent if tangent is not None else y._box(np.zeros_like(y._array), None, [0])
+
+
+def jacobian(f: Callable[..., Any], x: Any, *, create_graph: bool = False) -> Any:
+    """Return ∂f(x)ᵢ/∂xⱼ, of shape f(x).shape + x.shape; zeros where f does not depend on x.
+
+    >>> import microgradnet as mg
+    >>> mg.jacobian(lambda x: x * x, mg.Tensor([1.0, 3.0])).data.tolist()
+    [[2.0, 0.0], [0.0, 6.0]]
+    """
+    (leaf,) = _leaves(f, x)
+    y = f(leaf)
+    shape = y.shape + leaf.shape
+    if y._node is None or not y._array.size:
+        return leaf._box(np.zeros(shape, leaf.dtype), None, [0])
+    rows = []
+    for i in range(y._array.size):
+        unit = np.zeros(y._array.size, y.dtype)
+        unit[i] = 1
+        (row,) = _zeros_where_unused(
+            grad(y, leaf, unit.reshape(y.shape), create_graph=create_graph, allow_unused=True), [leaf]
+        )
+        rows.append(row)
+    return stack(rows).reshape(shape)
+
+
+def hessian(f: Callable[..., Any], x: Any) -> Any:
+    """Return ∂²f/∂xᵢ∂xⱼ of a function to a single number, of shape x.shape + x.shape; zeros where f is affine.
+
+    >>> import microgradnet as mg
+    >>> mg.hessian(lambda x: (x * x * x).sum(), mg.Tensor([1.0, 2.0])).data.tolist()
+    [[6.0, 0.0], [0.0, 12.0]]
+    """
+    return jacobian(lambda leaf: vjp(f, leaf, create_graph=True)[1][0], x)
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
+    """Return ∇f(x) and H·v, the Hessian of f times a vector, at the cost of two gradients.
+
+    >>> import microgradnet as mg
+    >>> _, product = mg.hvp(lambda x: (x * x * x).sum(), mg.Tensor([1.0, 2.0]), mg.Tensor([1.0, 1.0]))
+    >>> product.data.tolist()
+    [6.0, 12.0]
+    """
+    (leaf,) = _leaves(f, x)
+    _, (slope,) = vjp(f, leaf, create_graph=True)
+    if slope._node is None:
+        return slope, leaf._box(np.zeros_like(leaf._array), None, [0])
+    (product,) = _zeros_where_unused(grad(slope, leaf, v, allow_unused=True), [leaf])
+    return slope, product

@@ -1,0 +1,217 @@
+"""A value and the call that made it: nodes, versions, the recording context, and an iterative traversal."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from microgradnet.primitive import Primitive, Pull
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Version: TypeAlias = list[int]
+"""One cell per storage, holding the clock's time of the last write; views and ``detach()`` share it."""
+
+clock = itertools.count(1)
+"""Numbers the nodes and stamps the writes, so that *written after it was recorded* is one comparison."""
+last_write: Version = [0]
+"""The time of the last write anywhere: what was recorded since needs no look at its versions."""
+
+
+class Node:
+    """A recorded call (or a leaf, where ``primitive`` is None): what the backward pass needs, and nothing else.
+
+    It keeps arrays, never the tensor that holds it, so a graph has no reference cycles and dies with its result.
+    """
+
+    __slots__ = (
+        "__dict__",  # made only where one of the rare attributes below is set
+        "__weakref__",
+        "args",
+        "meta",
+        "number",
+        "parents",
+        "primitive",
+        "pulls",
+        "requires_grad",
+        "scope",
+        "version",
+        "versions",
+        "y",
+    )
+
+    name: str | None = None
+    grad: Array | None = None
+    hooks: list[Callable[[Any], Any]] | None = None
+    retains_grad = False
+    freed = False
+
+    def __init__(
+        self,
+        y: Array,
+        version: Version,
+        primitive: Primitive,
+        meta: dict[str, Any],
+        parents: Sequence[Node | None],
+        args: Sequence[Any],
+        versions: Sequence[Version | None],
+        pulls: tuple[Pull, ...],
+        scope: Scope | None,
+    ) -> None:
+        self.y = y
+        self.version = version
+        self.primitive: Primitive | None = primitive
+        self.meta = meta
+        self.parents = parents  # per argument: the node it came from, None for a constant
+        self.args = args  # per argument: its array where a rule reads it, else None
+        self.versions = versions  # per argument that a rule reads: its storage's version cell
+        self.pulls = pulls  # the gradients to compute: position, rule, whether it reads y
+        self.scope = scope
+        self.requires_grad = True
+        self.number = next(clock)
+
+    @classmethod
+    def leaf(cls, array: Array, version: Version, *, requires_grad: bool = True) -> Node:
+        """Make the node of a tensor that was not computed: where gradients are stored."""
+        node = cls.__new__(cls)
+        node.y, node.version, node.requires_grad = array, version, requires_grad
+        node.primitive, node.scope, node.meta, node.pulls = None, None, {}, ()
+        node.parents = node.args = node.versions = ()
+        node.retains_grad = True
+        node.number = next(clock)
+        return node
+
+    def free(self) -> None:
+        """Drop everything that the backward pass needs."""
+        self.parents = self.args = self.versions = ()
+        self.freed = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return self.y.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the value."""
+        return self.y.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of the value."""
+        return self.y.ndim
+
+    def describe(self) -> str:
+        """Return the name that error messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module."""
+        kind = self.primitive.name if self.primitive else "leaf"
+        name = f" '{self.name}'" if self.name else ""
+        module = f" in {type(self.scope.module).__name__}" if self.scope and self.scope.module else ""
+        return f"{kind}#{self.number}{name} of shape {self.shape}{module}"
+
+    def __repr__(self) -> str:
+        return f"<Node {self.describe()}>"
+
+    def __reduce__(self) -> Any:
+        message = "a recorded graph cannot be copied or pickled; copy `tensor.detach()` or save `tensor.data`"
+        raise TypeError(message)
+
+
+class Value:
+    """Anything a primitive records: an array, the node that made it (None: a constant), its version cell."""
+
+    __slots__ = ("_array", "_node", "_version")
+
+    _array: Array
+    _node: Node | None
+    _version: Version
+
+    @staticmethod
+    def _box(array: Array, node: Node | None, version: Version) -> Any:
+        """Wrap the result of a primitive (its first value's class decides how)."""
+        raise NotImplementedError
+
+
+class Scope:
+    """One frame of the recording context: is recording on, and inside which module call are we."""
+
+    __slots__ = ("enabled", "module", "outer")
+
+    def __init__(self, *, enabled: bool, module: Any = None, outer: Scope | None = None) -> None:
+        self.enabled = enabled
+        self.module = module
+        self.outer = outer
+
+
+_outermost = Scope(enabled=True)
+current_scope: ContextVar[Scope] = ContextVar("microgradnet_scope", default=_outermost)
+"""Per thread and per async task; every change is undone by its token, also after an exception."""
+
+
+class no_grad(contextlib.ContextDecorator):  # noqa: N801 - a context manager that reads as a keyword, as in PyTorch
+    """Record nothing inside; as a ``with`` block or a decorator.
+
+    Recording is restored on the way out, after an exception too, and other threads are not affected.
+
+    >>> import microgradnet as mg
+    >>> w = mg.Parameter([1.0, 2.0])
+    >>> with mg.no_grad():
+    ...     w -= 0.5
+    >>> w.data.tolist()
+    [0.5, 1.5]
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> None:
+        scope = current_scope.get()
+        self._tokens.append(current_scope.set(Scope(enabled=False, module=scope.module, outer=scope)))
+
+    def __exit__(self, *exc: object) -> None:
+        current_scope.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> no_grad:
+        """Give each decorated call its own manager, so that recursion and threads do not share tokens."""
+        return no_grad()
+
+
+def is_recording() -> bool:
+    """Whether operations on tensors that require a gradient are recorded here and now."""
+    return current_scope.get().enabled
+
+
+def assign(target: Value, new: Any, index: Any = ...) -> None:
+    """Write ``new`` into the storage of ``target`` and stamp its version: the one door for every mutation."""
+    target._array[index] = new
+    target._version[0] = last_write[0] = next(clock)
+
+
+def ancestors(roots: Iterable[Node], *, only_differentiable: bool = False) -> dict[int, Node]:
+    """All nodes that the roots are computed from, themselves included, by number.
+
+    Numbers grow with time, so that descending numbers are a reverse topological order.
+    """
+    found = {root.number: root for root in roots}
+    stack = list(found.values())
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is None or parent.number in found:
+                continue
+            if parent.requires_grad or not only_differentiable:
+                found[parent.number] = parent
+                stack.append(parent)
+    return found
+
+
+def enclosing_modules(scope: Scope | None) -> Iterator[Any]:
+    """Yield the modules whose calls surround a node, innermost first."""
+    while scope is not None:
+        if scope.module is not None and (scope.outer is None or scope.outer.module is not scope.module):
+            yield scope.module
+        scope = scope.outer

@@ -1,0 +1,144 @@
+"""Functions of one number applied to every element, and the two-argument maximum, minimum, clip and power."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from microgradnet.ops.arithmetic import ratio
+from microgradnet.ops.compare import equal, greater, where, zeros_like
+from microgradnet.primitive import Primitive
+
+exp = Primitive("exp", np.exp, lambda g, y, _x: g * y)
+expm1 = Primitive("expm1", np.expm1, lambda g, y, _x: g * (y + 1))
+log = Primitive("log", np.log, lambda g, _y, x: ratio(g, x))
+log1p = Primitive("log1p", np.log1p, lambda g, _y, x: ratio(g, 1 + x))
+sqrt = Primitive("sqrt", np.sqrt, lambda g, y, _x: ratio(g, 2 * y))
+sin = Primitive("sin", np.sin, lambda g, _y, x: g * cos(x))
+cos = Primitive("cos", np.cos, lambda g, _y, x: -g * sin(x))
+tanh = Primitive("tanh", np.tanh, lambda g, y, _x: g * (1 - y * y))
+absolute = Primitive("abs", np.abs, lambda g, _y, x: g * sign(x))
+sign = Primitive("sign", np.sign, lambda g, _y, _x: zeros_like(g))
+
+
+_LARGEST_EXPONENT = {  # exp of it is the last that does not overflow, per floating dtype
+    np.dtype(kind): np.nextafter(np.log(np.finfo(kind).max), np.dtype(kind).type(0)).astype(kind)
+    for kind in ("f2", "f4", "f8")
+}
+
+
+def _floating(x: Any) -> Any:
+    return x if isinstance(x, np.ndarray) and x.dtype.kind == "f" else np.asarray(x, float)
+
+
+def _sigmoid(x: Any) -> Any:
+    x = _floating(x)
+    y = np.negative(x, np.empty_like(x))
+    np.minimum(y, _LARGEST_EXPONENT[y.dtype], y)  # exp must not overflow; σ underflows to 0 there anyway
+    np.exp(y, y)
+    np.add(y, 1, y)
+    return np.reciprocal(y, y)
+
+
+def _softplus(x: Any) -> Any:
+    x = _floating(x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+sigmoid = Primitive("sigmoid", _sigmoid, lambda g, y, _x: g * (y * (1 - y)))
+softplus = Primitive("softplus", _softplus, lambda g, _y, x: g * sigmoid(x))
+relu = Primitive("relu", lambda x: np.maximum(x, 0), lambda g, y, _x: g * greater(y, 0))
+leaky_relu = Primitive(
+    "leaky_relu",
+    lambda x, *, slope: np.where(np.greater(x, 0), x, slope * x),
+    lambda g, _y, x, *, slope: where(greater(x, 0), g, slope * g),
+)
+elu = Primitive(
+    "elu",
+    lambda x, *, alpha: np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0))),
+    lambda g, y, x, *, alpha: g * where(greater(x, 0), 1, y + alpha),
+)
+erf = Primitive(
+    "erf",
+    lambda x: np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype) if np.ndim(x) else np.asarray(math.erf(x), x.dtype),
+    lambda g, _y, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)),
+)
+
+
+def gelu(x: Any, *, approximate: str = "none") -> Any:
+    """x·Φ(x), Φ the normal distribution function; ``approximate="tanh"`` is the faster formula.
+
+    Source: Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016.
+    """
+    if approximate == "tanh":
+        return x * (0.5 * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))))
+    if approximate != "none":
+        message = f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}"
+        raise ValueError(message)
+    return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
+
+
+# At a tie both arguments get half.
+maximum = Primitive(
+    "maximum",
+    np.maximum,
+    lambda g, _y, a, b: where(greater(a, b), g, where(equal(a, b), g * 0.5, 0)),
+    lambda g, _y, a, b: where(greater(b, a), g, where(equal(a, b), g * 0.5, 0)),
+)
+minimum = Primitive(
+    "minimum",
+    np.minimum,
+    lambda g, _y, a, b: where(greater(b, a), g, where(equal(a, b), g * 0.5, 0)),
+    lambda g, _y, a, b: where(greater(a, b), g, where(equal(a, b), g * 0.5, 0)),
+)
+
+_clip = Primitive(
+    "clip",
+    np.clip,
+    # Inside, bounds included, the gradient is x's; outside it is the bound's that was hit.
+    lambda g, _y, x, low, high: where(greater(low, x), 0, where(greater(x, high), 0, g)),
+    lambda g, _y, x, low, _high: where(greater(low, x), g, 0),
+    lambda g, _y, x, _low, high: where(greater(x, high), g, 0),
+    broadcasts=0,
+)
+
+
+def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    """min(max(x, a_min), a_max); ``None`` leaves that side open. The derivative is 1 on the bounds themselves."""
+    kind = np.finfo if x.dtype.kind == "f" else np.iinfo
+    low = kind(x.dtype).min if a_min is None else a_min
+    high = kind(x.dtype).max if a_max is None else a_max
+    return _clip(x, low, high)
+
+
+def _pow_rule(g: Any, _y: Any, x: Any, *, n: float) -> Any:
+    if n == 0:
+        return zeros_like(g)
+    if n == 1:
+        return g
+    if n == 2:
+        return g * (2 * x)
+    if n < 1:
+        return ratio(n * g, _pow_number(x, n=1 - n))  # infinite at 0, but 0 where g is
+    return g * (n * _pow_number(x, n=n - 1))
+
+
+_pow_number = Primitive("pow", lambda x, *, n: x**n, _pow_rule)
+_pow_array = Primitive(
+    "pow",
+    np.power,
+    lambda g, _y, a, b: g * where(equal(b, 0), 0, b * _pow_array(a, where(equal(b, 0), 1, b - 1))),
+    lambda g, y, a, _b: g * where(equal(a, 0), 0, y * log(where(equal(a, 0), 1, a))),
+)
+
+
+def power(a: Any, b: Any) -> Any:
+    """a**b; ∂/∂a = b·a**(b−1), 0 where b = 0; ∂/∂b = a**b·ln a, 0 where a = 0.
+
+    A Python number b is static, which makes x**2 differentiable to every order at 0.
+    """
+    if isinstance(b, (int, float)) and not isinstance(b, (bool, np.generic)):
+        return _pow_number(a, n=b)
+    return _pow_array(a, b)

@@ -1,0 +1,128 @@
+"""Products: matmul, the linear layer in one operation, dot, outer, einsum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microgradnet.graph import Value
+from microgradnet.ops.reduce import sum_to
+from microgradnet.ops.shape import expand_dims, reshape, squeeze, swapaxes
+from microgradnet.primitive import Primitive
+
+_matmul = Primitive(
+    "matmul",
+    np.matmul,
+    lambda g, _y, _a, b: g @ swapaxes(b, -1, -2),
+    lambda g, _y, a, _b: swapaxes(a, -1, -2) @ g,
+)
+
+
+def _valued(x: Any) -> Any:
+    return x if isinstance(x, Value) else np.asarray(x)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b by NumPy's rules: matrices, stacks of matrices that broadcast, and vectors."""
+    a, b = _valued(a), _valued(b)
+    if a.ndim == 0 or b.ndim == 0:
+        message = f"matmul: a number has no matrix product; write a * b (shapes {a.shape} and {b.shape})"
+        raise ValueError(message)
+    if a.ndim > 1 and b.ndim > 1:
+        return _matmul(a, b)
+    y = _matmul(expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, 1) if b.ndim == 1 else b)
+    axes = ((-2,) if a.ndim == 1 else ()) + ((-1,) if b.ndim == 1 else ())
+    return squeeze(y, axes)
+
+
+def _linear_forward(x: Any, w: Any, *b: Any) -> Any:
+    y = x @ w.T
+    if b:
+        y += b[0]
+    return y
+
+
+def _rows(x: Any) -> Any:
+    """Flatten all but the last axis."""
+    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
+
+
+def _linear_rule(i: int) -> Any:
+    return (
+        lambda g, _y, _x, w, *_b: g @ w,
+        lambda g, _y, x, _w, *_b: _rows(g).T @ _rows(x),  # this order leaves ∂L/∂w C-ordered
+        lambda g, _y, _x, _w, _b: sum_to(g, _b.shape),
+    )[i]
+
+
+_linear = Primitive("linear", _linear_forward, rule_for=_linear_rule)
+
+
+def linear(x: Any, w: Any, b: Any = None) -> Any:
+    """y = x·wᵀ + b for x (…, in), w (out, in), b (out,)."""
+    return _linear(x, w) if b is None else _linear(x, w, b)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """Inner product of vectors, matrix product of matrices, plain product with a number."""
+    a, b = _valued(a), _valued(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if a.ndim > 2 or b.ndim > 2:
+        message = f"dot: shapes {a.shape} and {b.shape}; for stacks of matrices write a @ b"
+        raise ValueError(message)
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """yᵢⱼ = aᵢ·bⱼ of the flattened arrays."""
+    return reshape(_valued(a), (-1, 1)) * reshape(_valued(b), (1, -1))
+
+
+def _einsum_rule(i: int) -> Any:
+    def rule(g: Any, _y: Any, *xs: Any, terms: tuple[str, ...], out: str) -> Any:
+        """Swap the roles of operand i and the result; letters that only operand i has are summed letters: spread."""
+        others = [(term, x) for k, (term, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
+        elsewhere = set(out).union(*[term for term, _ in others])
+        sizes = dict(zip(terms[i], xs[i].shape, strict=True))
+        alone = [letter for letter in terms[i] if letter not in elsewhere]
+        ones = [(letter, np.ones(sizes[letter], g.dtype)) for letter in alone]
+        operands = [(out, g), *others, *ones]
+        return _einsum(*[x for _, x in operands], terms=tuple([term for term, _ in operands]), out=terms[i])
+
+    return rule
+
+
+_einsum = Primitive(
+    "einsum",
+    lambda *xs, terms, out: np.einsum(",".join(terms) + "->" + out, *xs),
+    rule_for=_einsum_rule,
+)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein's summation, ``einsum("ij,jk->ik", a, b)``; letters only, without an ellipsis.
+
+    A letter repeated within an operand (a diagonal) is rewritten with an identity matrix.
+    """
+    left, arrow, out = subscripts.replace(" ", "").partition("->")
+    terms, xs = left.split(","), [_valued(x) for x in operands]
+    if "." in subscripts:
+        message = f"einsum: '{subscripts}' has an ellipsis; write one letter per axis"
+        raise ValueError(message)
+    if len(terms) != len(xs) or any(len(term) != x.ndim for term, x in zip(terms, xs, strict=False)):
+        message = f"einsum: '{subscripts}' does not fit operands of shapes {[x.shape for x in xs]}: one letter per axis"
+        raise ValueError(message)
+    if not arrow:
+        out = "".join(sorted([c for c in set(left) - {","} if left.count(c) == 1]))
+    unused = iter(sorted(set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") - set(subscripts)))
+    for k, term in enumerate(list(terms)):
+        for position, letter in enumerate(term):
+            if letter in term[:position]:
+                fresh = next(unused)
+                size = xs[k].shape[position]
+                terms[k] = terms[k][:position] + fresh + terms[k][position + 1 :]
+                terms.append(letter + fresh)
+                xs.append(np.eye(size, dtype=xs[k].dtype))
+    return _einsum(*xs, terms=tuple(terms), out=out)
