@@ -1,6 +1,6 @@
 """microgradnet: see, prove and run backpropagation. Autograd on NumPy."""
 
-from microgradnet import ops
+from microgradnet import datasets, nn, ops, optim
 from microgradnet.backprop import grad, hessian, hvp, jacobian, jvp, vjp
 from microgradnet.graph import no_grad
 from microgradnet.ops import manual_seed
@@ -13,13 +13,16 @@ __all__ = [
     "Parameter",
     "Primitive",
     "Tensor",
+    "datasets",
     "grad",
     "hessian",
     "hvp",
     "jacobian",
     "jvp",
     "manual_seed",
+    "nn",
     "no_grad",
     "ops",
+    "optim",
     "vjp",
 ]

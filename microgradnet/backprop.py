@@ -6,24 +6,35 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from microgradnet.graph import Array, Node, Scope, Value, ancestors, current_scope, last_write
+from microgradnet.graph import (
+    Array,
+    Node,
+    Scope,
+    Value,
+    ancestors,
+    current_scope,
+    last_write,
+    require_floating,
+)
 from microgradnet.ops import astype, stack, sum_to
+from microgradnet.primitive import reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-
 Handed: TypeAlias = "tuple[int, Node, Any, Any]"
-"""One contribution: the argument's position, its node, ∂L/∂argument by this path, and the running sum there."""
+"""One contribution: the argument's position, its node, ∂L/∂argument by this path, the running sum there."""
 Visit: TypeAlias = "tuple[Node, Any, list[Handed]]"
-"""What the sweep does at one node: the node, ∂L/∂y as it arrived in full, and what it hands to its arguments."""
+"""What happens at one node: the node, ∂L/∂y as it arrived in full, and what it hands to its arguments."""
 
 
-def sweep(gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None = None) -> Iterator[Visit]:
+def sweep(  # noqa: C901 - the hot path: calls would cost time
+    gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None = None
+) -> Iterator[Visit]:
     """Visit ``nodes`` newest first, turning each one's gradient into contributions to its arguments.
 
-    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the rules are
-    fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
+    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the rules
+    are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
     """
     for number in sorted(nodes, reverse=True):
         g = gradients.pop(number, None)
@@ -31,11 +42,11 @@ def sweep(gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None
             continue
         node = nodes[number]
         if node.hooks:
-            g = _hooked(g, node)
+            g = _hooked(g, node, boxer)
         handed: list[Handed] = []
         if node.primitive is not None:
             if node.freed or last_write[0] > number:
-                _check_usable(node)
+                _check_usable(node, nodes)
             y, args, meta, parents = node.y, node.args, node.meta, node.parents
             if boxer is not None:
                 y, args = _boxed(node, boxer)
@@ -53,7 +64,7 @@ def sweep(gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None
                 if parent.primitive is None and boxer is None:
                     c = _owned(c, g, node)
                 total = gradients.get(parent.number)
-                gradients[parent.number] = total = c if total is None else _dressed(total + c, parent, boxer)
+                gradients[parent.number] = total = c if total is None else _dressed(total + c, boxer)
                 handed.append((i, parent, c, total))
         yield node, g, handed
 
@@ -68,20 +79,30 @@ def _owned(c: Any, g: Any, node: Node) -> Any:
     return c
 
 
-def _check_usable(node: Node) -> None:
-    """Refuse a node whose arrays were freed, or written to after it had saved them."""
+def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
+    """Refuse a node whose arrays were freed, or written to after it had saved them for a rule that will run."""
     if node.freed:
         message = (
             f"{node.describe()} was freed by an earlier backward(retain_graph=False); "
             "keep the graph with retain_graph=True (the default), or compute the loss again"
         )
         raise RuntimeError(message)
-    for i, version in enumerate(node.versions):
-        if version is not None and version[0] > node.number:
-            parent = node.parents[i]
-            _refuse(f"argument {i} ({parent.describe() if parent else 'a constant'})", node)
-    if node.version[0] > node.number and any(reads_y for _, _, reads_y in node.pulls):
-        _refuse("the result", node)
+    parents = node.parents
+    for k, version in enumerate(
+        (node.version, *node.versions)
+    ):  # y, then the arguments: a rule's parameters 1, 2 …
+        if version is None or version[0] <= node.number:
+            continue
+        for i, rule, _ in node.pulls:
+            parent = parents[i]
+            if parent is not None and parent.number in nodes and reads(rule, 1 + k):
+                argument = parents[k - 1] if k else None
+                what = (
+                    f"argument {k - 1} ({argument.describe() if argument else 'a constant'})"
+                    if k
+                    else "the result"
+                )
+                _refuse(what, node)
 
 
 def _refuse(what: str, node: Node) -> NoReturn:
@@ -102,42 +123,46 @@ def _boxed(node: Node, boxer: Value) -> tuple[Any, Sequence[Any]]:
     return y, args
 
 
-def _dressed(g: Any, parent: Node, boxer: Value | None) -> Any:
-    """Make sure that a gradient is an array (or a tensor where tensors flow), also where NumPy gave a scalar."""
-    if boxer is not None and not isinstance(g, Value):
-        return boxer._box(np.asarray(g, parent.dtype), None, [0])
-    return g if isinstance(g, (np.ndarray, Value)) else np.asarray(g)
+def _dressed(g: Any, boxer: Value | None) -> Any:
+    """Make sure that a gradient is an array, or a tensor where tensors flow, also where NumPy gave a scalar."""
+    if boxer is None:
+        return g if type(g) is np.ndarray else g._array if isinstance(g, Value) else np.asarray(g)
+    return g if isinstance(g, Value) else boxer._box(np.asarray(g), None, [0])
 
 
 def _conform(c: Any, node: Node, i: int, parent: Node, boxer: Value | None) -> Any:
     """Undo broadcasting, cast to the argument's dtype, and check what the rule returned."""
-    c = _dressed(c, parent, boxer)
+    rule = f"the gradient rule of {node.describe()} for argument {i}"
+    if c is None:
+        message = f"{rule} returned None; give None in place of the rule where there is no gradient"
+        raise TypeError(message)
+    c = _dressed(c, boxer)
     if c.shape != parent.shape:
         own = node.primitive.broadcasts if node.primitive else None
-        expected = parent.shape
+        expected, advice = parent.shape, " (an operation that broadcasts says so: Primitive(…, broadcasts=0))"
         if own is not None:
-            expected = node.shape[: node.ndim - own] + parent.shape[parent.ndim - own :]
+            expected, advice = node.shape[: node.ndim - own] + parent.shape[parent.ndim - own :], ""
         if c.shape != expected:
-            message = (
-                f"the gradient rule of {node.describe()} for argument {i} returned shape {c.shape}; "
-                f"expected {expected}"
-                + ("" if own is not None else " (an operation that broadcasts says so: Primitive(…, broadcasts=0))")
-            )
+            message = f"{rule} returned shape {c.shape}; expected {expected}{advice}"
             raise ValueError(message)
-        c = sum_to(c, parent.shape)
-    c = _dressed(c, parent, boxer)
+        c = _dressed(sum_to(c, parent.shape), boxer)
     return c if c.dtype == parent.dtype else astype(c, dtype=parent.dtype)
 
 
-def _hooked(g: Any, node: Node) -> Any:
+def _hooked(g: Any, node: Node, boxer: Value | None) -> Any:
     """Pass the gradient through the node's hooks, each of which may replace it by one of the same shape."""
-    for hook in node.hooks or ():
+    for hook in list((node.hooks or {}).values()):
+        if boxer is None:  # others may hold this array too
+            g = g.view()
+            g.flags.writeable = False
         new = hook(g)
-        if new is not None:
-            if np.shape(new) != g.shape:
-                message = f"a hook of {node.describe()} returned shape {np.shape(new)}; expected {g.shape} or None"
-                raise ValueError(message)
-            g = new if isinstance(new, Value) else np.asarray(new, g.dtype)
+        if new is None:
+            continue
+        new = _dressed(new, boxer)
+        if new.shape != g.shape:
+            message = f"a hook of {node.describe()} returned shape {new.shape}; expected {g.shape}, or None to keep g"
+            raise ValueError(message)
+        g = new if new.dtype == g.dtype else astype(new, dtype=g.dtype)
     return g
 
 
@@ -148,19 +173,22 @@ def seed(output: Value, gradient: Any, caller: str) -> Array:
         if array.size != 1:
             message = (
                 f"{caller}: the output has shape {array.shape}, so there is no single derivative; "
-                "reduce it (`.sum()`, `.mean()`) or give the gradient that arrives at it, an array of that shape"
+                "reduce it (`.sum()`, `.mean()`) or give the gradient that arrives at it, of that shape"
             )
             raise ValueError(message)
         return np.ones(array.shape, array.dtype)
-    start = np.array(gradient._array if isinstance(gradient, Value) else gradient, array.dtype)
+    start = np.array(gradient._array if isinstance(gradient, Value) else gradient, array.dtype, order="C")
     if start.shape != array.shape:
-        message = f"{caller}: the gradient has shape {start.shape}; the output it belongs to has {array.shape}"
+        message = f"{caller}: the gradient has shape {start.shape}, the output it belongs to {array.shape}"
         raise ValueError(message)
     return start
 
 
 def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) -> None:
-    """Add ∂output/∂leaf to ``.grad`` of every leaf that the output depends on (and of tensors that retain theirs)."""
+    """Add ∂output/∂leaf to ``.grad`` of every leaf that the output depends on, and of tensors that retain theirs.
+
+    All or nothing: where an error is raised, no ``.grad`` has changed.
+    """
     root = output._node
     if root is None or not root.requires_grad:
         message = (
@@ -169,11 +197,13 @@ def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) 
         )
         raise RuntimeError(message)
     nodes = ancestors([root], only_differentiable=True)
-    for node, g, _ in sweep({root.number: seed(output, gradient, "backward()")}, nodes):
-        if node.retains_grad:
-            if node.primitive is not None:
-                g = g.copy()  # noqa: PLW2901 - the sweep goes on with the original
-            node.grad = g if node.grad is None else np.asarray(node.grad + g)
+    arrived = [
+        (node, g if node.primitive is None and not node.hooks else g.copy())  # a copy where others hold g too
+        for node, g, _ in sweep({root.number: seed(output, gradient, "backward()")}, nodes)
+        if node.retains_grad
+    ]
+    for node, g in arrived:
+        node.grad = g if node.grad is None else np.asarray(node.grad + g)
     if not retain_graph:
         for node in nodes.values():
             if node.primitive is not None:
@@ -194,9 +224,9 @@ def grad(
 ) -> tuple[Any, ...]:
     """Return Σ ∂outputs/∂input for each input, as a tuple of tensors; no ``.grad`` is touched.
 
-    ``grad_outputs`` are the gradients that arrive at the outputs (needed where an output is not a single number).
-    With ``create_graph`` the results are graphs themselves, which can be differentiated again. An input that the
-    outputs do not depend on is an error, or ``None`` with ``allow_unused``.
+    ``grad_outputs`` are the gradients that arrive at the outputs (needed where one is not a single number).
+    With ``create_graph`` the results are graphs themselves, which can be differentiated again. An input that
+    the outputs do not depend on is an error, or ``None`` with ``allow_unused``.
 
     >>> import microgradnet as mg
     >>> x = mg.Tensor(3.0, requires_grad=True)
@@ -209,7 +239,7 @@ def grad(
     starts = _tupled(grad_outputs) if grad_outputs is not None else (None,) * len(outs)
     for i, x in enumerate(ins):
         if not isinstance(x, Value) or x._node is None or not x._node.requires_grad:
-            message = f"grad(): input {i} does not require a gradient; create it with requires_grad=True"
+            message = f"grad(): input {_position(x, i)} does not require a gradient; create it with requires_grad=True"
             raise ValueError(message)
     if len(starts) != len(outs):
         message = f"grad(): {len(outs)} outputs but {len(starts)} grad_outputs; give one for each"
@@ -222,7 +252,7 @@ def grad(
             traced = create_graph and isinstance(start, Value)
             tensor = (start if traced else out._box(g, None, [0])) if create_graph else g
             number = out._node.number
-            gradients[number] = tensor if number not in gradients else gradients[number] + tensor
+            gradients[number] = _dressed(gradients[number] + tensor, boxer) if number in gradients else tensor
     nodes = _between([out._node for out in outs if isinstance(out, Value) and out._node is not None], ins)
     wanted = {x._node.number for x in ins}
     found: dict[int, Any] = {}
@@ -252,29 +282,62 @@ def _result(x: Value, i: int, found: dict[int, Any], *, allow_unused: bool) -> A
     if g is None:
         if allow_unused:
             return None
-        name = f" '{node.name}'" if node and node.name else ""
         message = (
-            f"grad(): the outputs do not depend on input {i}{name}; "
+            f"grad(): the outputs do not depend on input {_position(x, i)}; "
             "leave it out, or ask for None in its place with allow_unused=True"
         )
         raise ValueError(message)
-    return g if isinstance(g, Value) else x._box(g.copy(), None, [0])
+    # A copy, because what the sweep holds may be shared with the gradient of another input.
+    return x._box(g._array.copy(), g._node, [0]) if isinstance(g, Value) else x._box(g.copy(), None, [0])
 
 
-def _leaves(f: Any, values: Any) -> list[Any]:
+def _position(x: Any, i: int) -> str:
+    """Return how messages call an input: by position, and by name where it has one."""
+    name = x._node.name if isinstance(x, Value) and x._node else None
+    return f"{i} '{name}'" if name else str(i)
+
+
+def _leaves(values: Any) -> list[Any]:
     """Make a fresh leaf of every input, so that the caller's tensors stay untouched."""
     leaves = []
     for i, value in enumerate(_tupled(values)):
         if not isinstance(value, Value):
-            message = f"{getattr(f, '__name__', 'f')}: input {i} is {type(value).__name__}; give a Tensor"
+            message = f"input {i} is {type(value).__name__}; give a Tensor"
             raise TypeError(message)
+        require_floating(value._array.dtype)
         joined = value._node if value._node is not None and value._node.requires_grad else None
         node = joined or Node.leaf(value._array, value._version)
         leaves.append(value._box(value._array, node, value._version))
     return leaves
 
 
-def vjp(f: Callable[..., Any], inputs: Any, v: Any = None, *, create_graph: bool = False) -> tuple[Any, tuple[Any, ...]]:
+def _leaf(caller: str, x: Any) -> Any:
+    """Make a fresh leaf of the one input."""
+    leaves = _leaves(x)
+    if len(leaves) != 1:
+        message = (
+            f"{caller}: takes a function of one tensor, and {len(leaves)} were given; close over the others"
+        )
+        raise TypeError(message)
+    return leaves[0]
+
+
+def _value(f: Callable[..., Any], leaves: Sequence[Any]) -> Any:
+    """Return f(leaves), recorded wherever we are: the derivative is asked for here, under ``no_grad`` too."""
+    token = current_scope.set(Scope(enabled=True, outer=current_scope.get()))
+    try:
+        y = f(*leaves)
+    finally:
+        current_scope.reset(token)
+    if not isinstance(y, Value):
+        message = f"{getattr(f, '__name__', 'f')} returned {type(y).__name__}; return one Tensor"
+        raise TypeError(message)
+    return y
+
+
+def vjp(
+    f: Callable[..., Any], inputs: Any, v: Any = None, *, create_graph: bool = False
+) -> tuple[Any, tuple[Any, ...]]:
     """Return f(inputs) and vᵀ·J, the vector–Jacobian product for each input (v = 1 for a single number).
 
     >>> import numpy as np
@@ -283,8 +346,8 @@ def vjp(f: Callable[..., Any], inputs: Any, v: Any = None, *, create_graph: bool
     >>> g.data.tolist()
     [2.0, 40.0]
     """
-    leaves = _leaves(f, inputs)
-    y = f(*leaves)
+    leaves = _leaves(inputs)
+    y = _value(f, leaves)
     return y, _zeros_where_unused(grad(y, leaves, v, create_graph=create_graph, allow_unused=True), leaves)
 
 
@@ -307,8 +370,11 @@ def jvp(f: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
     >>> t.data.tolist()
     [2.0, 40.0]
     """
-    leaves, directions = _leaves(f, inputs), _tupled(tangents)
-    y = f(*leaves)
+    leaves, directions = _leaves(inputs), _tupled(tangents)
+    if len(leaves) != len(directions):
+        message = f"jvp(): {len(leaves)} inputs but {len(directions)} tangents; give one for each"
+        raise ValueError(message)
+    y = _value(f, leaves)
     u = y._box(np.zeros_like(y._array), Node.leaf(np.zeros_like(y._array), [0]), [0])
     rows = grad(y, leaves, u, create_graph=True, allow_unused=True)
     pairs = [
@@ -329,8 +395,8 @@ def jacobian(f: Callable[..., Any], x: Any, *, create_graph: bool = False) -> An
     >>> mg.jacobian(lambda x: x * x, mg.Tensor([1.0, 3.0])).data.tolist()
     [[2.0, 0.0], [0.0, 6.0]]
     """
-    (leaf,) = _leaves(f, x)
-    y = f(leaf)
+    leaf = _leaf("jacobian()", x)
+    y = _value(f, [leaf])
     shape = y.shape + leaf.shape
     if y._node is None or not y._array.size:
         return leaf._box(np.zeros(shape, leaf.dtype), None, [0])
@@ -346,7 +412,7 @@ def jacobian(f: Callable[..., Any], x: Any, *, create_graph: bool = False) -> An
 
 
 def hessian(f: Callable[..., Any], x: Any) -> Any:
-    """Return ∂²f/∂xᵢ∂xⱼ of a function to a single number, of shape x.shape + x.shape; zeros where f is affine.
+    """Return ∂²f/∂xᵢ∂xⱼ of a function to one number, of shape x.shape + x.shape; zeros where f is affine.
 
     >>> import microgradnet as mg
     >>> mg.hessian(lambda x: (x * x * x).sum(), mg.Tensor([1.0, 2.0])).data.tolist()
@@ -363,7 +429,7 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     >>> product.data.tolist()
     [6.0, 12.0]
     """
-    (leaf,) = _leaves(f, x)
+    leaf = _leaf("hvp()", x)
     _, (slope,) = vjp(f, leaf, create_graph=True)
     if slope._node is None:
         return slope, leaf._box(np.zeros_like(leaf._array), None, [0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,9 +26,9 @@ last_write: Version = [0]
 
 
 class Node:
-    """A recorded call (or a leaf, where ``primitive`` is None): what the backward pass needs, and nothing else.
+    """A recorded call (a leaf where ``primitive`` is None): what the backward pass needs, and nothing else.
 
-    It keeps arrays, never the tensor that holds it, so a graph has no reference cycles and dies with its result.
+    It keeps arrays, never the tensor that holds it: a graph has no reference cycles and dies with its result.
     """
 
     __slots__ = (
@@ -48,7 +49,7 @@ class Node:
 
     name: str | None = None
     grad: Array | None = None
-    hooks: list[Callable[[Any], Any]] | None = None
+    hooks: dict[int, Callable[[Any], Any]] | None = None
     retains_grad = False
     freed = False
 
@@ -108,7 +109,7 @@ class Node:
         return self.y.ndim
 
     def describe(self) -> str:
-        """Return the name that error messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module."""
+        """Return the name that messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module."""
         kind = self.primitive.name if self.primitive else "leaf"
         name = f" '{self.name}'" if self.name else ""
         module = f" in {type(self.scope.module).__name__}" if self.scope and self.scope.module else ""
@@ -176,6 +177,16 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 - a context manager th
     def __exit__(self, *exc: object) -> None:
         current_scope.reset(self._tokens.pop())
 
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function: nothing is recorded while it runs."""
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            message = (
+                f"@no_grad() on {function.__name__}, whose body runs after the call has returned, would do nothing; "
+                "write `with no_grad():` inside it, around what is not to be recorded"
+            )
+            raise TypeError(message)
+        return super().__call__(function)
+
     def _recreate_cm(self) -> no_grad:
         """Give each decorated call its own manager, so that recursion and threads do not share tokens."""
         return no_grad()
@@ -189,7 +200,19 @@ def is_recording() -> bool:
 def assign(target: Value, new: Any, index: Any = ...) -> None:
     """Write ``new`` into the storage of ``target`` and stamp its version: the one door for every mutation."""
     target._array[index] = new
+    stamp(target)
+
+
+def stamp(target: Value) -> None:
+    """Note that the storage of ``target`` has just been written to."""
     target._version[0] = last_write[0] = next(clock)
+
+
+def require_floating(dtype: np.dtype[Any]) -> None:
+    """Refuse a dtype in which derivatives cannot be written down."""
+    if dtype.kind != "f":
+        message = f"only floating-point tensors have gradients, this one is {dtype}; write Tensor(data, dtype=float)"
+        raise TypeError(message)
 
 
 def ancestors(roots: Iterable[Node], *, only_differentiable: bool = False) -> dict[int, Node]:

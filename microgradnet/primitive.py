@@ -34,17 +34,19 @@ class Primitive:
     >>> x.grad
     array([12.])
 
-    The same rule serves every master: fed with arrays it is the fast backward pass, fed with tensors its result is
-    a graph again, which gives any higher order.
+    The same rule serves every master: fed with arrays it is the fast backward pass, fed with tensors its result
+    is a graph again, which gives any higher order.
 
     Every array is positional, whether it is differentiable or not (the rule of one that is not is ``None``).
     Keyword arguments are static metadata (axis, shape, slices); the forward and every rule receive them.
     A rule's parameter whose name starts with an underscore is not read: its array is not kept for the backward
-    pass, and only its ``shape``, ``ndim`` and ``dtype`` may be asked.
+    pass. Of the argument that the rule is for, ``shape``, ``ndim`` and ``dtype`` may be asked all the same.
 
     ``broadcasts`` says how shapes are undone: ``None`` for an operation whose rule returns its argument's exact
-    shape, 0 for one whose arguments broadcast entirely, 2 where the last two axes belong to the operation (matmul).
-    A NumPy ufunc says it of itself. Rules never mention it: the sweep sums.
+    shape, 0 for one whose arguments broadcast entirely, 2 where the last two axes belong to the operation
+    (matmul). A NumPy ufunc says it of itself. Rules never mention it: the sweep sums.
+
+    The forward returns a new array, a view of an argument, or its first or last argument itself.
 
     With ``rule_for``, the number of arguments is open: ``rule_for(i)`` gives the rule of argument i.
     """
@@ -72,7 +74,9 @@ class Primitive:
         self._plans: dict[int, Plan] = {}
 
     @classmethod
-    def define(cls, *rules: Rule | None, broadcasts: int | None = None) -> Callable[[Callable[..., Any]], Primitive]:
+    def define(
+        cls, *rules: Rule | None, broadcasts: int | None = None
+    ) -> Callable[[Callable[..., Any]], Primitive]:
         """Make a primitive of a function, as a decorator; its name is the function's.
 
         >>> import microgradnet as mg
@@ -86,7 +90,7 @@ class Primitive:
         """
         return lambda forward: cls(forward.__name__, forward, *rules, broadcasts=broadcasts)
 
-    def __call__(self, *args: Any, **meta: Any) -> Any:
+    def __call__(self, *args: Any, **meta: Any) -> Any:  # noqa: C901 - the hot path: calls would cost time
         """Compute the forward: arrays in → array out, nothing recorded; tensors in → tensor out, recorded."""
         arrays: list[Any] = []
         parents: list[Node | None] = []
@@ -113,7 +117,7 @@ class Primitive:
         if type(y) is not np.ndarray:
             y = np.asarray(y)
         version = [0]
-        if y.base is not None or y is arrays[0]:
+        if y.base is not None or y is arrays[0] or y is arrays[-1]:
             version = _shared_version(y, arrays, versions)
         if needs:
             scope = current_scope.get()
@@ -128,13 +132,18 @@ class Primitive:
         return maker._box(y, None, version)
 
     def _plan(self, needs: int, count: int) -> Plan:
-        """Decide, for the arguments that ask for a gradient, which rules will run and which arrays they leave unread."""
+        """Decide, for the arguments that ask for a gradient, which rules will run and what they leave unread."""
         rules = [self.rule_for(i) for i in range(count)] if self.rule_for else self.rules or [None] * count
         if len(rules) != count:
-            message = f"{self.name}: {count} arguments, but {len(rules)} gradient rules (None for one without)"
+            message = (
+                f"{self.name}: called with {count} positional arguments, but it has {len(rules)} gradient rules; "
+                "give one per array (None for one without a gradient), and pass metadata by keyword"
+            )
             raise TypeError(message)
-        pulls = tuple([(i, rule, _reads(rule, 1)) for i, rule in enumerate(rules) if rule is not None and needs >> i & 1])
-        unread = tuple([k for k in range(count) if not any(_reads(rule, 2 + k) for _, rule, _ in pulls)])
+        pulls = tuple(
+            [(i, rule, reads(rule, 1)) for i, rule in enumerate(rules) if rule is not None and needs >> i & 1]
+        )
+        unread = tuple([k for k in range(count) if not any(reads(rule, 2 + k) for _, rule, _ in pulls)])
         self._plans[needs | 1 << count] = plan = (pulls, unread)
         return plan
 
@@ -150,7 +159,7 @@ def _shared_version(y: Any, arrays: Sequence[Any], versions: Sequence[Version | 
     return [0]
 
 
-def _reads(rule: Rule, position: int) -> bool:
+def reads(rule: Rule, position: int) -> bool:
     """Whether a rule reads a positional parameter (0: g, 1: y, 2…: the arguments), by its name."""
     parameters = inspect.signature(rule).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from microgradnet import backprop, ops
-from microgradnet.graph import Node, Value, assign, is_recording
+from microgradnet.graph import Node, Value, assign, clock, is_recording, require_floating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,10 @@ Axes: TypeAlias = "int | tuple[int, ...] | None"
 class Tensor(Value):
     """An n-dimensional array whose operations are recorded, so that ``backward()`` finds every derivative.
 
-    ``data`` keeps NumPy's dtype, and an ndarray's memory is shared, not copied. ``requires_grad`` makes it a leaf:
-    ``backward()`` on anything computed from it adds the derivative to ``.grad``, an ndarray of the same shape and
-    dtype. Only floating-point tensors can require a gradient. Methods and ``np.*`` functions follow NumPy.
+    ``data`` keeps NumPy's dtype, and an ndarray's memory is shared, not copied. ``requires_grad`` makes it a
+    leaf: ``backward()`` on anything computed from it adds the derivative to ``.grad``, an ndarray of the same
+    shape and dtype. Only floating-point tensors can require a gradient. Methods and ``np.*`` functions follow
+    NumPy.
 
     >>> from microgradnet import Tensor
     >>> w = Tensor([2.0, 3.0], requires_grad=True)
@@ -42,21 +44,20 @@ class Tensor(Value):
     def __init__(
         self,
         data: Operand,
-        requires_grad: bool = False,  # noqa: FBT001, FBT002 - PyTorch's signature
+        requires_grad: bool = False,
         dtype: DTypeLike = None,
         *,
         name: str | None = None,
     ) -> None:
-        if isinstance(data, Tensor):
-            data = data._array
+        if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+            message = "Tensor: a list of tensors would lose their history; write np.stack([t, u, …])"
+            raise TypeError(message)
         array = np.asarray(data, dtype)
         if array.dtype.kind not in "fiub":
-            message = f"Tensor: needs numbers, got dtype {array.dtype} from {type(data).__name__}"
-            if isinstance(data, (list, tuple)) and any(isinstance(item, Value) for item in data):
-                message = "Tensor: a list of tensors would lose their history; write np.stack([t, u, …])"
+            message = f"Tensor: needs real numbers, got dtype {array.dtype} from {type(data).__name__}"
             raise TypeError(message)
         self._array = array
-        self._version = [0]
+        self._version = data._version if isinstance(data, Tensor) and array is data._array else [0]
         self._node = None
         if requires_grad:
             self.requires_grad = True
@@ -75,8 +76,11 @@ class Tensor(Value):
 
     @property
     def data(self) -> Array:
-        """The array itself. Writing *inside* it (``t.data[...] = v``) is the one change that nobody notices;
-        write ``t[...] = v`` under ``no_grad()`` to be safe. Assigning a new array leaves what was recorded valid.
+        """The array itself.
+
+        Assigning another array leaves what was recorded valid. Writing *inside* it (``t.data[...] = v``, or into
+        the ndarray that the tensor was made of) is the one change that ``backward()`` cannot notice; write
+        ``t[...] = v`` under ``no_grad()`` to be safe.
         """
         return self._array
 
@@ -84,18 +88,23 @@ class Tensor(Value):
     def data(self, array: ArrayLike) -> None:
         new = np.asarray(array)
         node = self._node
+        if new is self._array:  # `t.data -= …` has written into it
+            assign(self, new)
+            return
         if node is not None and node.primitive is not None:
             message = f"{node.describe()} was computed; assign .data of a leaf, or take t.detach() first"
             raise RuntimeError(message)
         if node is not None and node.requires_grad:
-            _require_floating(new.dtype)
+            require_floating(new.dtype)
+        same = (new.shape, new.dtype) == (self.shape, self.dtype)
         self._array, self._version = new, [0]
-        if node is not None:
-            fresh = Node.leaf(new, self._version, requires_grad=node.requires_grad)
-            fresh.name, fresh.hooks = node.name, node.hooks
-            if node.grad is not None and (node.grad.shape, node.grad.dtype) == (new.shape, new.dtype):
-                fresh.grad = node.grad
-            self._node = fresh
+        if node is None:
+            return
+        if same:  # the same leaf: a graph recorded before still finds it
+            node.y, node.version = new, self._version
+        else:  # a gradient of the old shape has no place here
+            self._node = Node.leaf(new, self._version, requires_grad=node.requires_grad)
+            self._node.name, self._node.hooks = node.name, node.hooks
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,7 +146,10 @@ class Tensor(Value):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether ``backward()`` leads here: set it on a leaf, read it anywhere. ``False`` freezes a parameter."""
+        """Whether ``backward()`` leads here: set it on a leaf, read it anywhere.
+
+        ``False`` freezes a parameter: no gradient arrives until it is ``True`` again.
+        """
         return self._node is not None and self._node.requires_grad
 
     @requires_grad.setter
@@ -145,18 +157,17 @@ class Tensor(Value):
         node = self._node
         if node is not None and node.primitive is not None:
             if not value:
-                message = f"{node.describe()} was computed from others; take t.detach() to cut it from its history"
+                message = (
+                    f"{node.describe()} was computed from others; take t.detach() to cut it from its history"
+                )
                 raise RuntimeError(message)
             return
-        if value == self.requires_grad:
-            return
         if value:
-            _require_floating(self.dtype)
-        # A new node, so that what was recorded before keeps what it was recorded with.
-        fresh = Node.leaf(self._array, self._version, requires_grad=value)
+            require_floating(self.dtype)
         if node is not None:
-            fresh.name, fresh.grad, fresh.hooks = node.name, node.grad, node.hooks
-        self._node = fresh
+            node.requires_grad = value
+        elif value:
+            self._node = Node.leaf(self._array, self._version)
 
     @property
     def grad(self) -> Array | None:
@@ -173,8 +184,12 @@ class Tensor(Value):
         if value is not None:
             value = np.asarray(value)
             if value.shape != self.shape or value.dtype != self.dtype:
-                message = f".grad must be {self.dtype} of shape {self.shape}, not {value.dtype} of {value.shape}"
+                message = (
+                    f".grad must be {self.dtype} of shape {self.shape}, not {value.dtype} of {value.shape}"
+                )
                 raise ValueError(message)
+            if value is not self._node.grad:  # nobody else holds it
+                value = value.copy()
         self._node.grad = value
 
     @property
@@ -197,7 +212,8 @@ class Tensor(Value):
         """Add ∂self/∂leaf to ``.grad`` of every leaf that this tensor was computed from.
 
         ``gradient`` is ∂L/∂self, needed where self is not a single number. The graph lives as long as this tensor
-        does, so a further call is possible and adds again; ``retain_graph=False`` frees its arrays at once.
+        does, so a further call is possible and adds again; ``retain_graph=False`` frees its arrays at once. All
+        or nothing: where an error is raised, no ``.grad`` has changed.
         """
         backprop.backward(self, gradient, retain_graph=retain_graph)
 
@@ -206,22 +222,30 @@ class Tensor(Value):
         self._recorded("retain_grad").retains_grad = True
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
-        """Call ``hook(g)`` when the whole gradient of this tensor is known; what it returns (not None) replaces g.
+        """Call ``hook(g)`` when the whole gradient of this tensor is known; what it returns replaces g.
 
-        The gradient must not be written to: return a new one. Returns a function that removes the hook.
+        ``None`` keeps it. The gradient is read-only: return a new one, of the same shape. Hooks run in the order
+        of their registration. Returns a function that removes the hook.
+
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> remove = w.register_hook(lambda g: 10 * g)
+        >>> w.sum().backward()
+        >>> w.grad
+        array([10., 10.])
         """
         node = self._recorded("register_hook")
-        node.hooks = hooks = [*(node.hooks or []), hook]
-
-        def remove() -> None:
-            node.hooks = [other for other in node.hooks or [] if other is not hook]
-
-        del hooks
-        return remove
+        if node.hooks is None:
+            node.hooks = {}
+        hooks, key = node.hooks, next(clock)
+        hooks[key] = hook
+        return lambda: hooks.pop(key, None) and None
 
     def _recorded(self, caller: str) -> Node:
         if self._node is None or not self._node.requires_grad:
-            message = f"{caller}: no gradient will arrive at this tensor; it does not require one"
+            message = (
+                f"{caller}: no gradient arrives at this tensor; set requires_grad=True on it, "
+                "or compute it from tensors that require one, outside no_grad()"
+            )
             raise RuntimeError(message)
         return self._node
 
@@ -284,11 +308,20 @@ class Tensor(Value):
     def __itruediv__(self, other: Operand) -> Self:
         return self._in_place(np.divide, other, "/")
 
+    def __ipow__(self, other: Operand) -> Self:
+        return self._in_place(np.power, other, "**")
+
+    def __imatmul__(self, other: Operand) -> Self:
+        return self._in_place(np.matmul, other, "@")
+
     def _in_place(self, operation: Any, other: Operand, sign: str) -> Self:
         self._check_writable(f"t {sign}= …", f"t = t {sign} …", other)
         value = operation(self._array, other._array if isinstance(other, Tensor) else other)
         if not np.can_cast(value.dtype, self.dtype, "same_kind"):
-            message = f"t {sign}= …: the result is {value.dtype}, which a tensor of {self.dtype} cannot hold"
+            message = (
+                f"t {sign}= …: the result is {value.dtype}, which a tensor of {self.dtype} cannot hold; "
+                f"write t = t {sign} …, or make the tensor floating-point"
+            )
             raise TypeError(message)
         if value.shape != self.shape:
             message = f"t {sign}= …: the result has shape {value.shape}, the tensor {self.shape}; write t = t {sign} …"
@@ -297,7 +330,7 @@ class Tensor(Value):
         return self
 
     def _check_writable(self, written: str, instead: str, other: Any = None) -> None:
-        """In-place changes belong under no_grad(), where they are meant; anywhere else they would break history."""
+        """In-place changes belong under no_grad(), where they are meant; elsewhere they would break history."""
         joins = self.requires_grad or (isinstance(other, Tensor) and other.requires_grad)
         if joins and is_recording():
             message = (
@@ -432,7 +465,8 @@ class Tensor(Value):
     def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
         if self._node is not None and self._node.requires_grad:
             message = (
-                "a plain array would lose this tensor's gradient; write `t.data` or `t.detach()` to take the value alone"
+                "a plain array would lose this tensor's gradient; "
+                "write `t.data` or `t.detach()` to take the value alone"
             )
             raise TypeError(message)
         if copy is None and dtype is None:
@@ -443,9 +477,7 @@ class Tensor(Value):
         operation = _UFUNCS.get(ufunc)
         if method != "__call__" or operation is None or kwargs:
             if any(isinstance(x, Tensor) and x.requires_grad for x in inputs) or "out" in kwargs:
-                extra = f".{method}" if method != "__call__" else f" with {', '.join(kwargs)}" if kwargs else ""
-                message = f"np.{ufunc.__name__}{extra} has no gradient here; take `t.data` to compute on the values alone"
-                raise TypeError(message)
+                raise _no_gradient(ufunc.__name__ + (f".{method}" if method != "__call__" else ""), kwargs)
             arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
             return getattr(ufunc, method)(*arrays, **kwargs)
         return operation(*inputs)
@@ -453,15 +485,20 @@ class Tensor(Value):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         operation = _FUNCTIONS.get(function)
         if operation is not None:
+            try:
+                inspect.signature(operation).bind(*args, **kwargs)
+            except TypeError:  # an argument of NumPy's that the operation does not have
+                operation = None
+        if operation is not None:
             return operation(*args, **kwargs)
         if function in (np.shape, np.ndim, np.size):
             return function(_plain(args[0], values_only=True), *args[1:], **kwargs)
         try:
             return function(*_plain(args), **_plain(kwargs))
         except _LosesGradient:
-            name = function.__name__
-            message = f"np.{name} has no gradient here; take `t.data` to compute on the values alone"
-            raise TypeError(message) from None
+            module = function.__module__.removeprefix("numpy").lstrip(".")
+            name = f"{module}.{function.__name__}" if module else function.__name__
+            raise _no_gradient(name, kwargs) from None
 
     # ------------------------------------------------------------------ operations, as methods
 
@@ -493,7 +530,7 @@ class Tensor(Value):
         """Π along the axes (all by default)."""
         return ops.prod(self, axis, keepdims=keepdims)
 
-    def norm(self, ord: float | None = None, axis: Axes = None, *, keepdims: bool = False) -> Tensor:  # noqa: A002 - NumPy's name
+    def norm(self, ord: float | None = None, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Vector norm: 2 (by default), 1 or inf."""
         return ops.norm(self, ord, axis, keepdims=keepdims)
 
@@ -610,8 +647,9 @@ class Tensor(Value):
         return ops.dot(self, other)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
-        """Return a copy in another dtype; a gradient is cast back on its way."""
-        return ops.astype(self, dtype=np.dtype(dtype))
+        """Return a copy in another dtype; a gradient is cast back on its way, and ends at integers and booleans."""
+        new = np.dtype(dtype)
+        return ops.astype(self if new.kind == "f" else self.detach(), dtype=new)
 
 
 class Parameter(Tensor):
@@ -627,7 +665,7 @@ class Parameter(Tensor):
     def __init__(
         self,
         data: Operand,
-        requires_grad: bool = True,  # noqa: FBT001, FBT002 - PyTorch's signature
+        requires_grad: bool = True,
         dtype: DTypeLike = np.float32,
         *,
         name: str | None = None,
@@ -636,14 +674,15 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad, name=name)
 
 
-def _require_floating(dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "f":
-        message = f"only floating-point tensors have gradients, and this one is {dtype}; write Tensor(data, dtype=float)"
-        raise TypeError(message)
-
-
 def _unpickled(kind: type[Tensor]) -> Tensor:
     return kind.__new__(kind)
+
+
+def _no_gradient(name: str, kwargs: dict[str, Any]) -> TypeError:
+    """Return the error for a NumPy call that would drop a gradient, or write where backward() cannot notice."""
+    given = f" with {', '.join([f'{key}=' for key in kwargs])}" if kwargs else ""
+    message = f"np.{name}{given} has no gradient here; take `t.data` to compute on the values alone"
+    return TypeError(message)
 
 
 class _LosesGradient(TypeError):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from microgradnet.primitive import Primitive
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 equal = Primitive("equal", np.equal, None, None)
 not_equal = Primitive("not_equal", np.not_equal, None, None)
@@ -22,10 +27,17 @@ argmax = Primitive("argmax", lambda x, *, axis=None: np.argmax(x, axis=axis), No
 argmin = Primitive("argmin", lambda x, *, axis=None: np.argmin(x, axis=axis), None)
 
 zeros_like = Primitive("zeros_like", np.zeros_like, None)
-astype = Primitive("astype", lambda x, *, dtype: x.astype(dtype), lambda g, _y, _x, **_: g)
-"""x in another dtype; the sweep casts the gradient back."""
+_astype = Primitive("astype", lambda x, *, dtype: x.astype(dtype), lambda g, _y, _x, **_: g)
+_discretize = Primitive("astype", lambda x, *, dtype: x.astype(dtype), None)
 
-where = Primitive(
+
+def astype(x: Any, *, dtype: DTypeLike) -> Any:
+    """Return a copy of x in another dtype; the gradient is cast back (integers have none)."""
+    dtype = np.dtype(dtype)
+    return (_astype if dtype.kind == "f" else _discretize)(x, dtype=dtype)
+
+
+where: Primitive = Primitive(
     "where",
     np.where,
     None,

@@ -17,10 +17,10 @@ log = Primitive("log", np.log, lambda g, _y, x: ratio(g, x))
 log1p = Primitive("log1p", np.log1p, lambda g, _y, x: ratio(g, 1 + x))
 sqrt = Primitive("sqrt", np.sqrt, lambda g, y, _x: ratio(g, 2 * y))
 sin = Primitive("sin", np.sin, lambda g, _y, x: g * cos(x))
-cos = Primitive("cos", np.cos, lambda g, _y, x: -g * sin(x))
+cos: Primitive = Primitive("cos", np.cos, lambda g, _y, x: -g * sin(x))
 tanh = Primitive("tanh", np.tanh, lambda g, y, _x: g * (1 - y * y))
 absolute = Primitive("abs", np.abs, lambda g, _y, x: g * sign(x))
-sign = Primitive("sign", np.sign, lambda g, _y, _x: zeros_like(g))
+sign: Primitive = Primitive("sign", np.sign, lambda g, _y, _x: zeros_like(g))
 
 
 _LARGEST_EXPONENT = {  # exp of it is the last that does not overflow, per floating dtype
@@ -36,7 +36,7 @@ def _floating(x: Any) -> Any:
 def _sigmoid(x: Any) -> Any:
     x = _floating(x)
     y = np.negative(x, np.empty_like(x))
-    np.minimum(y, _LARGEST_EXPONENT[y.dtype], y)  # exp must not overflow; σ underflows to 0 there anyway
+    np.minimum(y, _LARGEST_EXPONENT[y.dtype], y)  # exp must not overflow; σ is below 1e-37 there
     np.exp(y, y)
     np.add(y, 1, y)
     return np.reciprocal(y, y)
@@ -60,9 +60,16 @@ elu = Primitive(
     lambda x, *, alpha: np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0))),
     lambda g, y, x, *, alpha: g * where(greater(x, 0), 1, y + alpha),
 )
+
+
+def _erf_forward(x: Any) -> Any:
+    x = _floating(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
+
+
 erf = Primitive(
     "erf",
-    lambda x: np.frompyfunc(math.erf, 1, 1)(x).astype(x.dtype) if np.ndim(x) else np.asarray(math.erf(x), x.dtype),
+    _erf_forward,
     lambda g, _y, x: g * (2 / math.sqrt(math.pi) * exp(-x * x)),
 )
 
@@ -97,20 +104,21 @@ minimum = Primitive(
 _clip = Primitive(
     "clip",
     np.clip,
-    # Inside, bounds included, the gradient is x's; outside it is the bound's that was hit.
+    # Inside, bounds included, the gradient is x's; outside that of the bound that was hit (low > high: of high).
     lambda g, _y, x, low, high: where(greater(low, x), 0, where(greater(x, high), 0, g)),
-    lambda g, _y, x, low, _high: where(greater(low, x), g, 0),
-    lambda g, _y, x, _low, high: where(greater(x, high), g, 0),
+    lambda g, _y, x, low, high: where(greater(low, x), where(greater(low, high), 0, g), 0),
+    lambda g, _y, x, low, high: where(greater(maximum(x, low), high), g, 0),
     broadcasts=0,
 )
 
 
 def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """min(max(x, a_min), a_max); ``None`` leaves that side open. The derivative is 1 on the bounds themselves."""
-    kind = np.finfo if x.dtype.kind == "f" else np.iinfo
-    low = kind(x.dtype).min if a_min is None else a_min
-    high = kind(x.dtype).max if a_max is None else a_max
-    return _clip(x, low, high)
+    """min(max(x, a_min), a_max); ``None`` leaves that side open. The derivative on a bound is 1."""
+    if x.dtype.kind == "f":
+        least, most = -math.inf, math.inf
+    else:
+        least, most = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+    return _clip(x, least if a_min is None else a_min, most if a_max is None else a_max)
 
 
 def _pow_rule(g: Any, _y: Any, x: Any, *, n: float) -> Any:
@@ -126,10 +134,11 @@ def _pow_rule(g: Any, _y: Any, x: Any, *, n: float) -> Any:
 
 
 _pow_number = Primitive("pow", lambda x, *, n: x**n, _pow_rule)
-_pow_array = Primitive(
+_pow_array: Primitive = Primitive(
     "pow",
     np.power,
-    lambda g, _y, a, b: g * where(equal(b, 0), 0, b * _pow_array(a, where(equal(b, 0), 1, b - 1))),
+    # b·a**(b−1), a negative exponent in the denominator: 0 where b = 0, infinite only where g is not 0.
+    lambda g, _y, a, b: ratio(g * b * _pow_array(a, maximum(b - 1, 0)), _pow_array(a, maximum(1 - b, 0))),
     lambda g, y, a, _b: g * where(equal(a, 0), 0, y * log(where(equal(a, 0), 1, a))),
 )
 

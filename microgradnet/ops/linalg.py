@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from microgradnet.graph import Value
 from microgradnet.ops.reduce import sum_to
-from microgradnet.ops.shape import expand_dims, reshape, squeeze, swapaxes
+from microgradnet.ops.shape import expand_dims, reshape, squeeze, swapaxes, valued
 from microgradnet.primitive import Primitive
 
 _matmul = Primitive(
@@ -19,13 +18,9 @@ _matmul = Primitive(
 )
 
 
-def _valued(x: Any) -> Any:
-    return x if isinstance(x, Value) else np.asarray(x)
-
-
 def matmul(a: Any, b: Any) -> Any:
     """a @ b by NumPy's rules: matrices, stacks of matrices that broadcast, and vectors."""
-    a, b = _valued(a), _valued(b)
+    a, b = valued(a), valued(b)
     if a.ndim == 0 or b.ndim == 0:
         message = f"matmul: a number has no matrix product; write a * b (shapes {a.shape} and {b.shape})"
         raise ValueError(message)
@@ -66,7 +61,7 @@ def linear(x: Any, w: Any, b: Any = None) -> Any:
 
 def dot(a: Any, b: Any) -> Any:
     """Inner product of vectors, matrix product of matrices, plain product with a number."""
-    a, b = _valued(a), _valued(b)
+    a, b = valued(a), valued(b)
     if a.ndim == 0 or b.ndim == 0:
         return a * b
     if a.ndim > 2 or b.ndim > 2:
@@ -77,12 +72,12 @@ def dot(a: Any, b: Any) -> Any:
 
 def outer(a: Any, b: Any) -> Any:
     """yᵢⱼ = aᵢ·bⱼ of the flattened arrays."""
-    return reshape(_valued(a), (-1, 1)) * reshape(_valued(b), (1, -1))
+    return reshape(valued(a), (-1, 1)) * reshape(valued(b), (1, -1))
 
 
 def _einsum_rule(i: int) -> Any:
     def rule(g: Any, _y: Any, *xs: Any, terms: tuple[str, ...], out: str) -> Any:
-        """Swap the roles of operand i and the result; letters that only operand i has are summed letters: spread."""
+        """Swap the roles of operand i and the result; a letter that only operand i has was summed: spread g."""
         others = [(term, x) for k, (term, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
         elsewhere = set(out).union(*[term for term, _ in others])
         sizes = dict(zip(terms[i], xs[i].shape, strict=True))
@@ -107,13 +102,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     A letter repeated within an operand (a diagonal) is rewritten with an identity matrix.
     """
     left, arrow, out = subscripts.replace(" ", "").partition("->")
-    terms, xs = left.split(","), [_valued(x) for x in operands]
+    terms, xs = left.split(","), [valued(x) for x in operands]
     if "." in subscripts:
         message = f"einsum: '{subscripts}' has an ellipsis; write one letter per axis"
         raise ValueError(message)
     if len(terms) != len(xs) or any(len(term) != x.ndim for term, x in zip(terms, xs, strict=False)):
-        message = f"einsum: '{subscripts}' does not fit operands of shapes {[x.shape for x in xs]}: one letter per axis"
+        message = f"einsum: '{subscripts}' needs one letter per axis; the shapes are {[x.shape for x in xs]}"
         raise ValueError(message)
+    lengths: dict[str, int] = {}
+    for term, x in zip(terms, xs, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            if lengths.setdefault(letter, n) != n:
+                message = f"einsum: '{letter}' of '{subscripts}' stands for lengths {lengths[letter]} and {n}"
+                raise ValueError(message)
     if not arrow:
         out = "".join(sorted([c for c in set(left) - {","} if left.count(c) == 1]))
     unused = iter(sorted(set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") - set(subscripts)))

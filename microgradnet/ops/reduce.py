@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from microgradnet.ops.arithmetic import ratio
 from microgradnet.ops.compare import astype, equal, where
 from microgradnet.ops.elementwise import absolute, exp
-from microgradnet.ops.shape import Axes, broadcast_to, flip, index, reshape
+from microgradnet.ops.shape import Axes, broadcast_to, flip, index, reshape, transpose
 from microgradnet.primitive import Primitive
 
 if TYPE_CHECKING:
@@ -48,22 +48,24 @@ def _mean(x: Any, *, axis: Axes, keepdims: bool) -> Any:
     if not count:
         message = f"mean over axis {axis} of shape {x.shape}: there is nothing to average"
         raise ValueError(message)
-    return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else float) / count
+    return (
+        np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else float) / count
+    )
 
 
 _sum = Primitive(
     "sum",
     lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims),
-    lambda g, _y, _x, *, axis, keepdims: _spread(g, _x.shape, axis),  # noqa: ARG005 - the forward reads it
+    lambda g, _y, _x, *, axis, keepdims: _spread(g, _x.shape, axis),
 )
 _mean_of = Primitive(
     "mean",
     _mean,
-    lambda g, _y, _x, *, axis, keepdims: _spread(g / _count(_x.shape, axis), _x.shape, axis),  # noqa: ARG005 - the forward reads it
+    lambda g, _y, _x, *, axis, keepdims: _spread(g / _count(_x.shape, axis), _x.shape, axis),
 )
 
 
-def _extreme_rule(g: Any, y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:  # noqa: ARG001 - the forward reads it
+def _extreme_rule(g: Any, y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:
     """Share g evenly among the elements that tie."""
     winners = equal(x, _keep(y, x.shape, axis))
     shares = _sum(astype(winners, dtype=g.dtype), axis=axis, keepdims=True)
@@ -74,7 +76,7 @@ _max = Primitive("max", lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdi
 _min = Primitive("min", lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims), _extreme_rule)
 
 
-def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001 - NumPy's name
+def sum(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Σ x along the axes (all by default)."""
     return _sum(x, axis=axis, keepdims=keepdims)
 
@@ -84,31 +86,44 @@ def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     return _mean_of(x, axis=axis, keepdims=keepdims)
 
 
-def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001 - NumPy's name
+def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the largest element; elements that tie share the gradient evenly."""
     return _max(x, axis=axis, keepdims=keepdims)
 
 
-def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A001 - NumPy's name
+def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Return the smallest element; elements that tie share the gradient evenly."""
     return _min(x, axis=axis, keepdims=keepdims)
 
 
+def _centred(x: Any, *, axis: Axes) -> Any:
+    """Subtract the mean; measured from the first element, so that equal elements give exact zeros."""
+    kept = _kept_shape(x.shape, axis)
+    from_first = x - x[tuple([slice(0, n) for n in kept])]
+    return from_first - _mean(from_first, axis=axis, keepdims=True)
+
+
+_centre: Primitive = Primitive("centre", _centred, lambda g, _y, _x, *, axis: _centre(g, axis=axis))
+
+
+def _over(a: Any, b: Any) -> Any:
+    """a / b, and 0 with all its derivatives where b is 0."""
+    zero = equal(b, 0)
+    return where(zero, 0, a / where(zero, 1, b))
+
+
 def var(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """Σ (x − mean)² / (n − ddof)."""
-    centred = x - mean(x, axis, keepdims=True)
+    centred = _centre(x, axis=axis)
     return sum(centred * centred, axis, keepdims=keepdims) / (_count(x.shape, axis) - ddof)
 
 
-def _std_rule(g: Any, y: Any, x: Any, *, axis: Axes, ddof: int, keepdims: bool) -> Any:  # noqa: ARG001 - the forward reads it
-    centred = x - mean(x, axis, keepdims=True)
+def _std_rule(g: Any, y: Any, x: Any, *, axis: Axes, ddof: int, keepdims: bool) -> Any:
     n = _count(x.shape, axis) - ddof
-    return ratio(_keep(g, x.shape, axis) * centred, n * _keep(y, x.shape, axis))  # 0 where all elements are equal
+    return _over(_keep(g, x.shape, axis) * _centre(x, axis=axis), n * _keep(y, x.shape, axis))
 
 
-_std = Primitive(
-    "std", lambda x, *, axis, ddof, keepdims: np.std(x, axis=axis, ddof=ddof, keepdims=keepdims), _std_rule
-)
+_std = Primitive("std", lambda x, **meta: np.sqrt(var(x, **meta)), _std_rule)
 
 
 def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -116,16 +131,15 @@ def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> 
     return _std(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
-def _prod_rule(g: Any, _y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:  # noqa: ARG001 - the forward reads it
+def _prod_rule(g: Any, _y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:
     """∂/∂xᵢ is the product of the others, also where elements are zero, so it is multiplied out and not divided."""
-    axes = tuple(range(x.ndim)) if axis is None else (axis % x.ndim,) if isinstance(axis, int) else tuple([a % x.ndim for a in axis])
+    axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     rest = tuple([a for a in range(x.ndim) if a not in axes])
-    order = rest + axes
-    count = math.prod([x.shape[a] for a in axes])
-    rows = x.transpose(order).reshape((*[x.shape[a] for a in rest], 1, count))
+    order, count = rest + axes, _count(x.shape, axis)
+    rows = reshape(transpose(x, order), (*[x.shape[a] for a in rest], 1, count))
     others = prod(where(np.eye(count, dtype=bool), 1, rows), axis=-1)
-    others = others.reshape([x.shape[a] for a in order]).transpose(tuple(np.argsort(order).tolist()))
-    return _keep(g, x.shape, axis) * others
+    others = reshape(others, [x.shape[a] for a in order])
+    return _keep(g, x.shape, axis) * transpose(others, sorted(range(x.ndim), key=order.__getitem__))
 
 
 _prod = Primitive("prod", lambda x, *, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims), _prod_rule)
@@ -137,9 +151,9 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
 
 
 def _finite_max(x: Any, axis: Axes) -> Any:
-    """Return the maximum along axis, kept, and 0 for a row that is all −inf, so that x − max is never inf − inf."""
+    """Return the maximum along axis, kept, and 0 where it is infinite, so that x − max is never inf − inf."""
     top = np.max(x, axis=axis, keepdims=True)
-    return np.where(np.isneginf(top), top.dtype.type(0), top)
+    return np.where(np.isfinite(top), top, top.dtype.type(0))
 
 
 def _logsumexp_forward(x: Any, *, axis: Axes, keepdims: bool) -> Any:
@@ -152,7 +166,7 @@ def _logsumexp_forward(x: Any, *, axis: Axes, keepdims: bool) -> Any:
 _logsumexp = Primitive(
     "logsumexp",
     _logsumexp_forward,
-    lambda g, _y, x, *, axis, keepdims: _keep(g, x.shape, axis) * _softmax(x, axis=axis),  # noqa: ARG005 - the forward reads it
+    lambda g, _y, x, *, axis, keepdims: _keep(g, x.shape, axis) * _softmax(x, axis=axis),
 )
 
 
@@ -168,7 +182,7 @@ def _softmax_forward(x: Any, *, axis: Axes) -> Any:
     return y
 
 
-_softmax = Primitive(
+_softmax: Primitive = Primitive(
     "softmax",
     _softmax_forward,
     lambda g, y, _x, *, axis: y * (g - _sum(g * y, axis=axis, keepdims=True)),
@@ -199,8 +213,8 @@ def log_softmax(x: Any, axis: Axes = -1) -> Any:
     return _log_softmax(x, axis=axis)
 
 
-def _norm_rule(g: Any, y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:  # noqa: ARG001 - the forward reads it
-    return ratio(_keep(g, x.shape, axis) * x, _keep(y, x.shape, axis))  # 0 at the origin
+def _norm_rule(g: Any, y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:
+    return _over(_keep(g, x.shape, axis) * x, _keep(y, x.shape, axis))
 
 
 _norm = Primitive(
@@ -210,7 +224,7 @@ _norm = Primitive(
 )
 
 
-def norm(x: Any, ord: float | None = None, axis: Axes = None, *, keepdims: bool = False) -> Any:  # noqa: A002 - NumPy's name
+def norm(x: Any, ord: float | None = None, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """Vector norm along the axes (of all elements by default): 2 (√Σx², 0 derivative at the origin), 1, or inf."""
     if ord is None or ord == 2:
         return _norm(x, axis=axis, keepdims=keepdims)
@@ -218,11 +232,13 @@ def norm(x: Any, ord: float | None = None, axis: Axes = None, *, keepdims: bool 
         return sum(absolute(x), axis, keepdims=keepdims)
     if ord == math.inf:
         return max(absolute(x), axis, keepdims=keepdims)
-    message = f"norm: ord must be None, 1, 2 or inf, not {ord!r}; write (abs(x)**p).sum()**(1/p) for another p"
+    message = (
+        f"norm: ord must be None, 1, 2 or inf, not {ord!r}; write (abs(x)**p).sum()**(1/p) for another p"
+    )
     raise ValueError(message)
 
 
-_cumsum = Primitive(
+_cumsum: Primitive = Primitive(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis=axis),
     lambda g, _y, _x, *, axis: flip(_cumsum(flip(g, axis), axis=axis), axis),

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from microgradnet.graph import Value
 from microgradnet.primitive import Primitive
@@ -20,7 +21,9 @@ _reshape = Primitive(
     "reshape", lambda x, *, shape: x.reshape(shape), lambda g, _y, _x, **_: _reshape(g, shape=_x.shape)
 )
 _expand_dims = Primitive(
-    "expand_dims", lambda x, *, axis: np.expand_dims(x, axis), lambda g, _y, _x, **_: _reshape(g, shape=_x.shape)
+    "expand_dims",
+    lambda x, *, axis: np.expand_dims(x, axis),
+    lambda g, _y, _x, **_: _reshape(g, shape=_x.shape),
 )
 _squeeze = Primitive(
     "squeeze", lambda x, *, axis: np.squeeze(x, axis), lambda g, _y, _x, **_: _reshape(g, shape=_x.shape)
@@ -41,9 +44,14 @@ def _spread(x: Any, *, shape: tuple[int, ...]) -> Any:
 _broadcast_to = Primitive("broadcast_to", _spread, lambda g, _y, _x, **_: g, broadcasts=0)
 
 
+def valued(x: Any) -> Any:
+    """Make an array of what is neither an array nor a tensor, so that it has a shape and a dtype."""
+    return x if isinstance(x, (Value, np.ndarray)) else np.asarray(x)
+
+
 def reshape(x: Any, *shape: Any) -> Any:
     """Give x another shape with the same elements; one entry may be −1."""
-    return _reshape(x, shape=tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+    return _reshape(x, shape=tuple(shape[0]) if len(shape) == 1 and np.ndim(shape[0]) else shape)
 
 
 def expand_dims(x: Any, axis: Axes) -> Any:
@@ -58,8 +66,7 @@ def squeeze(x: Any, axis: Axes = None) -> Any:
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """Reverse the axes, or put them in the given order."""
-    order = range(x.ndim)[::-1] if axes is None else [axis % x.ndim for axis in axes]
-    return _transpose(x, axes=tuple(order))
+    return _transpose(x, axes=normalize_axis_tuple(range(x.ndim)[::-1] if axes is None else axes, x.ndim))
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -69,9 +76,9 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return _transpose(x, axes=tuple(order))
 
 
-def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
     """Repeat x along new or length-1 axes."""
-    return _broadcast_to(x, shape=tuple(shape))
+    return _broadcast_to(x, shape=(shape,) if isinstance(shape, int) else tuple(shape))
 
 
 def _concatenate_rule(i: int) -> Any:
@@ -83,34 +90,34 @@ def _concatenate_rule(i: int) -> Any:
 
 
 _concatenate = Primitive(
-    "concatenate", lambda *xs, axis, sizes: np.concatenate(xs, axis), rule_for=_concatenate_rule  # noqa: ARG005 - the rule reads it
+    "concatenate", lambda *xs, axis, sizes: np.concatenate(xs, axis), rule_for=_concatenate_rule
 )
 
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
     """Join along an existing axis."""
-    xs = [x if isinstance(x, Value) else np.asarray(x) for x in tensors]
+    xs = [valued(x) for x in tensors]
     if not xs:
         message = "concatenate: needs at least one array"
         raise ValueError(message)
-    axis = axis % max(xs[0].ndim, 1)
+    (axis,) = normalize_axis_tuple(axis, xs[0].ndim)
     return _concatenate(*xs, axis=axis, sizes=tuple([x.shape[axis] if x.ndim > axis else 1 for x in xs]))
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
     """Join along a new axis."""
-    xs = [expand_dims(x if isinstance(x, Value) else np.asarray(x), axis) for x in tensors]
-    return concatenate(xs, axis % max([x.ndim for x in xs], default=1))
+    xs = [expand_dims(valued(x), axis) for x in tensors]
+    return concatenate(xs, axis)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut into equal sections, or before the given indices: a list of slices."""
-    axis, size = axis % x.ndim, x.shape[axis]
+    (axis,), size = normalize_axis_tuple(axis, x.ndim), x.shape[axis]
     if isinstance(indices_or_sections, int):
         if size % indices_or_sections:
             message = f"split: {size} elements on axis {axis} cannot be cut into {indices_or_sections} equal sections"
             raise ValueError(message)
-        cuts = list(range(0, size + 1, size // indices_or_sections))
+        cuts = [size // indices_or_sections * i for i in range(indices_or_sections + 1)]
     else:
         cuts = [0, *indices_or_sections, size]
     lead = (slice(None),) * axis
@@ -120,8 +127,11 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
 _pad = Primitive(
     "pad",
     lambda x, *, pad_width, constant_values: np.pad(x, pad_width, constant_values=constant_values),
-    lambda g, _y, _x, *, pad_width, constant_values: index(  # noqa: ARG005 - the forward reads it
-        g, tuple([slice(before, size - after) for (before, after), size in zip(pad_width, g.shape, strict=True)])
+    lambda g, _y, _x, *, pad_width, constant_values: index(
+        g,
+        tuple(
+            [slice(before, size - after) for (before, after), size in zip(pad_width, g.shape, strict=True)]
+        ),
     ),
 )
 
@@ -129,13 +139,14 @@ _pad = Primitive(
 def pad(x: Any, pad_width: Any, *, constant_values: float = 0) -> Any:
     """Surround with a constant; ``pad_width`` as NumPy's: n, (before, after), or one such pair per axis."""
     widths = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
-    return _pad(x, pad_width=tuple([(before, after) for before, after in widths]), constant_values=constant_values)
+    return _pad(
+        x, pad_width=tuple([(before, after) for before, after in widths]), constant_values=constant_values
+    )
 
 
 def flip(x: Any, axis: Axes = None) -> Any:
     """Reverse the order along the given axes (all by default)."""
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    flipped = {a % x.ndim for a in axes}
+    flipped = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     return index(x, tuple([slice(None, None, -1) if a in flipped else slice(None) for a in range(x.ndim)]))
 
 
@@ -143,7 +154,7 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
     """Repeat each element ``repeats`` times along an axis (of the flattened array by default)."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    axis = axis % x.ndim
+    (axis,) = normalize_axis_tuple(axis, x.ndim)
     positions = np.repeat(np.arange(x.shape[axis]), repeats)
     return index(x, (slice(None),) * axis + (positions,))
 
@@ -177,12 +188,16 @@ def _index_rule(g: Any, _y: Any, _x: Any, *arrays: Any, spec: tuple[Any, ...]) -
     return _index_add(g, *arrays, spec=spec, shape=_x.shape)
 
 
-def _index_add_rule(g: Any, _y: Any, _v: Any, *arrays: Any, spec: tuple[Any, ...], shape: tuple[int, ...]) -> Any:  # noqa: ARG001 - the forward reads it
+def _index_add_rule(
+    g: Any, _y: Any, _v: Any, *arrays: Any, spec: tuple[Any, ...], shape: tuple[int, ...]
+) -> Any:
     return _index(g, *arrays, spec=spec)
 
 
 _index = Primitive(
-    "index", lambda x, *arrays, spec: x[_key(spec, arrays)], rule_for=lambda i: _index_rule if i == 0 else None
+    "index",
+    lambda x, *arrays, spec: x[_key(spec, arrays)],
+    rule_for=lambda i: _index_rule if i == 0 else None,
 )
 _index_add = Primitive("index_add", _scatter_add, rule_for=lambda i: _index_add_rule if i == 0 else None)
 
@@ -192,15 +207,17 @@ def index(x: Any, key: Any) -> Any:
     spec: list[Any] = []
     arrays: list[Any] = []
     for part in key if isinstance(key, tuple) else (key,):
-        if isinstance(part, (Value, np.ndarray, list)):
-            array = part if isinstance(part, Value) else np.asarray(part)
+        if part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)):
+            spec.append(part)
+        else:
+            array = valued(part)
             if array.dtype.kind not in "iub":
                 if math.prod(array.shape):
-                    message = f"an index must hold integers or booleans, not {array.dtype}; write `.astype(int)`"
+                    message = (
+                        f"an index must hold integers or booleans, not {array.dtype}; write `.astype(int)`"
+                    )
                     raise IndexError(message)
                 array = array.astype(int)
             arrays.append(array)
             spec.append(HERE)
-        else:
-            spec.append(part)
     return _index(x, *arrays, spec=tuple(spec))

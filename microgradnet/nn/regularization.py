@@ -1,0 +1,40 @@
+"""Dropout: a layer that behaves differently in training and in evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from microgradnet.nn import functional as F
+from microgradnet.nn.module import Module
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Dropout(Module):
+    """Zero each element with probability p in training, scaling the others by 1/(1 − p); identity in ``eval()``.
+
+    The mask is drawn in the forward pass from ``rng`` (the default generator without) and kept for the backward.
+
+    Source: Srivastava et al., *Dropout*, 2014, section 10 (the inverted form).
+
+    >>> import numpy as np
+    >>> from microgradnet import nn
+    >>> nn.Dropout(0.5).eval()(np.ones(3)).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        if not 0 <= p < 1:
+            message = f"Dropout: p must be at least 0 and below 1, not {p}"
+            raise ValueError(message)
+        self.p = p
+        self.rng = rng
+
+    def forward(self, x: Any) -> Any:
+        """Apply it."""
+        return F.dropout(x, self.p, self.training, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        """Return p."""
+        return f"p={self.p}"
