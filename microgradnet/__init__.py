@@ -1,10 +1,11 @@
 """microgradnet: see, prove and run backpropagation. Autograd on NumPy."""
 
-from microgradnet import datasets, nn, ops, optim
+from microgradnet import datasets, nn, ops, optim, train
 from microgradnet.backprop import grad, hessian, hvp, jacobian, jvp, vjp
 from microgradnet.graph import no_grad
 from microgradnet.ops import manual_seed
 from microgradnet.primitive import Primitive
+from microgradnet.serialization import load, load_state, save
 from microgradnet.tensor import Parameter, Tensor
 
 __version__ = "0.1.0"
@@ -19,10 +20,14 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
+    "load_state",
     "manual_seed",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "save",
+    "train",
     "vjp",
 ]

@@ -33,8 +33,8 @@ def sweep(  # noqa: C901 - the hot path: calls would cost time
 ) -> Iterator[Visit]:
     """Visit ``nodes`` newest first, turning each one's gradient into contributions to its arguments.
 
-    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the rules
-    are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
+    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the
+    rules are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
     """
     for number in sorted(nodes, reverse=True):
         g = gradients.pop(number, None)
@@ -80,7 +80,7 @@ def _owned(c: Any, g: Any, node: Node) -> Any:
 
 
 def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
-    """Refuse a node whose arrays were freed, or written to after it had saved them for a rule that will run."""
+    """Refuse a node whose arrays were freed, or written to after it had saved them for a rule that runs."""
     if node.freed:
         message = (
             f"{node.describe()} was freed by an earlier backward(retain_graph=False); "
@@ -124,7 +124,7 @@ def _boxed(node: Node, boxer: Value) -> tuple[Any, Sequence[Any]]:
 
 
 def _dressed(g: Any, boxer: Value | None) -> Any:
-    """Make sure that a gradient is an array, or a tensor where tensors flow, also where NumPy gave a scalar."""
+    """Make a gradient an array, or a tensor where tensors flow, also where NumPy gave a scalar."""
     if boxer is None:
         return g if type(g) is np.ndarray else g._array if isinstance(g, Value) else np.asarray(g)
     return g if isinstance(g, Value) else boxer._box(np.asarray(g), None, [0])
@@ -160,7 +160,7 @@ def _hooked(g: Any, node: Node, boxer: Value | None) -> Any:
             continue
         new = _dressed(new, boxer)
         if new.shape != g.shape:
-            message = f"a hook of {node.describe()} returned shape {new.shape}; expected {g.shape}, or None to keep g"
+            message = f"a hook of {node.describe()} returned shape {new.shape}; expected {g.shape}, or None"
             raise ValueError(message)
         g = new if new.dtype == g.dtype else astype(new, dtype=g.dtype)
     return g
@@ -185,7 +185,7 @@ def seed(output: Value, gradient: Any, caller: str) -> Array:
 
 
 def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) -> None:
-    """Add ∂output/∂leaf to ``.grad`` of every leaf that the output depends on, and of tensors that retain theirs.
+    """Add ∂output/∂leaf to ``.grad`` of every leaf that the output depends on, and where it is retained.
 
     All or nothing: where an error is raised, no ``.grad`` has changed.
     """
@@ -214,6 +214,11 @@ def _tupled(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, (tuple, list)) else (values,)
 
 
+def _paired(values: Any, tensors: Any) -> tuple[Any, ...]:
+    """Return one value per tensor: a list that belongs to a single tensor is its array."""
+    return _tupled(values) if isinstance(tensors, (tuple, list)) else (values,)
+
+
 def grad(
     outputs: Any,
     inputs: Any,
@@ -236,10 +241,12 @@ def grad(
     (27.0, 18.0)
     """
     outs, ins = _tupled(outputs), _tupled(inputs)
-    starts = _tupled(grad_outputs) if grad_outputs is not None else (None,) * len(outs)
+    starts = _paired(grad_outputs, outputs) if grad_outputs is not None else (None,) * len(outs)
     for i, x in enumerate(ins):
         if not isinstance(x, Value) or x._node is None or not x._node.requires_grad:
-            message = f"grad(): input {_position(x, i)} does not require a gradient; create it with requires_grad=True"
+            message = (
+                f"grad(): input {_position(x, i)} requires no gradient; create it with requires_grad=True"
+            )
             raise ValueError(message)
     if len(starts) != len(outs):
         message = f"grad(): {len(outs)} outputs but {len(starts)} grad_outputs; give one for each"
@@ -283,7 +290,7 @@ def _result(x: Value, i: int, found: dict[int, Any], *, allow_unused: bool) -> A
         if allow_unused:
             return None
         message = (
-            f"grad(): the outputs do not depend on input {_position(x, i)}; "
+            f"grad(): the outputs do not depend on input {_position(x, i)}, or not outside no_grad(); "
             "leave it out, or ask for None in its place with allow_unused=True"
         )
         raise ValueError(message)
@@ -370,7 +377,7 @@ def jvp(f: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
     >>> t.data.tolist()
     [2.0, 40.0]
     """
-    leaves, directions = _leaves(inputs), _tupled(tangents)
+    leaves, directions = _leaves(inputs), _paired(tangents, inputs)
     if len(leaves) != len(directions):
         message = f"jvp(): {len(leaves)} inputs but {len(directions)} tangents; give one for each"
         raise ValueError(message)

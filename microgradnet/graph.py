@@ -181,7 +181,7 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 - a context manager th
         """Decorate a function: nothing is recorded while it runs."""
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             message = (
-                f"@no_grad() on {function.__name__}, whose body runs after the call has returned, would do nothing; "
+                f"@no_grad() on {function.__name__} would do nothing: its body runs after the call returns; "
                 "write `with no_grad():` inside it, around what is not to be recorded"
             )
             raise TypeError(message)
@@ -211,7 +211,7 @@ def stamp(target: Value) -> None:
 def require_floating(dtype: np.dtype[Any]) -> None:
     """Refuse a dtype in which derivatives cannot be written down."""
     if dtype.kind != "f":
-        message = f"only floating-point tensors have gradients, this one is {dtype}; write Tensor(data, dtype=float)"
+        message = f"only floating-point tensors have gradients, not {dtype}; write Tensor(data, dtype=float)"
         raise TypeError(message)
 
 

@@ -34,17 +34,17 @@ class Primitive:
     >>> x.grad
     array([12.])
 
-    The same rule serves every master: fed with arrays it is the fast backward pass, fed with tensors its result
-    is a graph again, which gives any higher order.
+    The same rule serves every master: fed with arrays it is the fast backward pass, fed with tensors its
+    result is a graph again, which gives any higher order.
 
     Every array is positional, whether it is differentiable or not (the rule of one that is not is ``None``).
     Keyword arguments are static metadata (axis, shape, slices); the forward and every rule receive them.
-    A rule's parameter whose name starts with an underscore is not read: its array is not kept for the backward
-    pass. Of the argument that the rule is for, ``shape``, ``ndim`` and ``dtype`` may be asked all the same.
+    A rule's parameter whose name starts with an underscore is not read: its array is not kept for the
+    backward pass. Of the argument that the rule is for, ``shape``, ``ndim`` and ``dtype`` may be asked.
 
-    ``broadcasts`` says how shapes are undone: ``None`` for an operation whose rule returns its argument's exact
-    shape, 0 for one whose arguments broadcast entirely, 2 where the last two axes belong to the operation
-    (matmul). A NumPy ufunc says it of itself. Rules never mention it: the sweep sums.
+    ``broadcasts`` says how shapes are undone: ``None`` for an operation whose rule returns its argument's
+    exact shape, 0 for one whose arguments broadcast entirely, 2 where the last two axes belong to the
+    operation (matmul). A NumPy ufunc says it of itself. Rules never mention it: the sweep sums.
 
     The forward returns a new array, a view of an argument, or its first or last argument itself.
 
@@ -132,12 +132,12 @@ class Primitive:
         return maker._box(y, None, version)
 
     def _plan(self, needs: int, count: int) -> Plan:
-        """Decide, for the arguments that ask for a gradient, which rules will run and what they leave unread."""
+        """Decide, for the arguments that ask for a gradient, which rules run and what none of them reads."""
         rules = [self.rule_for(i) for i in range(count)] if self.rule_for else self.rules or [None] * count
         if len(rules) != count:
             message = (
-                f"{self.name}: called with {count} positional arguments, but it has {len(rules)} gradient rules; "
-                "give one per array (None for one without a gradient), and pass metadata by keyword"
+                f"{self.name}: called with {count} positional arguments, but it has {len(rules)} "
+                "gradient rules; give one per array (None where there is none), and pass metadata by keyword"
             )
             raise TypeError(message)
         pulls = tuple(

@@ -45,7 +45,7 @@ class Tensor(Value):
         self,
         data: Operand,
         requires_grad: bool = False,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         *,
         name: str | None = None,
     ) -> None:
@@ -78,9 +78,9 @@ class Tensor(Value):
     def data(self) -> Array:
         """The array itself.
 
-        Assigning another array leaves what was recorded valid. Writing *inside* it (``t.data[...] = v``, or into
-        the ndarray that the tensor was made of) is the one change that ``backward()`` cannot notice; write
-        ``t[...] = v`` under ``no_grad()`` to be safe.
+        Assigning another array leaves what was recorded valid. Writing *inside* it (``t.data[...] = v``, or
+        into the ndarray that the tensor was made of) is the one change that ``backward()`` cannot notice;
+        write ``t[...] = v`` under ``no_grad()`` to be safe.
         """
         return self._array
 
@@ -139,7 +139,7 @@ class Tensor(Value):
         return self.__array__()
 
     def detach(self) -> Tensor:
-        """Return a tensor of the same memory without history; a change through it is noticed by ``backward()``."""
+        """Return a tensor of the same memory without history; ``backward()`` notices a change through it."""
         return Tensor._box(self._array, None, self._version)
 
     # ------------------------------------------------------------------ the gradient
@@ -211,9 +211,9 @@ class Tensor(Value):
     def backward(self, gradient: Operand | None = None, *, retain_graph: bool = True) -> None:
         """Add ∂self/∂leaf to ``.grad`` of every leaf that this tensor was computed from.
 
-        ``gradient`` is ∂L/∂self, needed where self is not a single number. The graph lives as long as this tensor
-        does, so a further call is possible and adds again; ``retain_graph=False`` frees its arrays at once. All
-        or nothing: where an error is raised, no ``.grad`` has changed.
+        ``gradient`` is ∂L/∂self, needed where self is not a single number. The graph lives as long as this
+        tensor does, so a further call is possible and adds again; ``retain_graph=False`` frees its arrays at
+        once. All or nothing: where an error is raised, no ``.grad`` has changed.
         """
         backprop.backward(self, gradient, retain_graph=retain_graph)
 
@@ -224,8 +224,8 @@ class Tensor(Value):
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call ``hook(g)`` when the whole gradient of this tensor is known; what it returns replaces g.
 
-        ``None`` keeps it. The gradient is read-only: return a new one, of the same shape. Hooks run in the order
-        of their registration. Returns a function that removes the hook.
+        ``None`` keeps it. The gradient is read-only: return a new one, of the same shape. Hooks run in the
+        order of their registration. Returns a function that removes the hook.
 
         >>> w = Tensor([1.0, 2.0], requires_grad=True)
         >>> remove = w.register_hook(lambda g: 10 * g)
@@ -238,7 +238,11 @@ class Tensor(Value):
             node.hooks = {}
         hooks, key = node.hooks, next(clock)
         hooks[key] = hook
-        return lambda: hooks.pop(key, None) and None
+
+        def remove() -> None:
+            hooks.pop(key, None)
+
+        return remove
 
     def _recorded(self, caller: str) -> Node:
         if self._node is None or not self._node.requires_grad:
@@ -324,13 +328,16 @@ class Tensor(Value):
             )
             raise TypeError(message)
         if value.shape != self.shape:
-            message = f"t {sign}= …: the result has shape {value.shape}, the tensor {self.shape}; write t = t {sign} …"
+            message = (
+                f"t {sign}= …: the result has shape {value.shape}, the tensor {self.shape}; "
+                f"write t = t {sign} …"
+            )
             raise ValueError(message)
         assign(self, value)
         return self
 
     def _check_writable(self, written: str, instead: str, other: Any = None) -> None:
-        """In-place changes belong under no_grad(), where they are meant; elsewhere they would break history."""
+        """In-place changes belong under no_grad(), where they are meant; elsewhere they break history."""
         joins = self.requires_grad or (isinstance(other, Tensor) and other.requires_grad)
         if joins and is_recording():
             message = (
@@ -400,7 +407,7 @@ class Tensor(Value):
         return int(self._array.item())
 
     def __index__(self) -> int:
-        return operator.index(self._array)  # type: ignore[arg-type]  # NumPy raises where it is no integer
+        return operator.index(self._array)  # NumPy raises where it is no integer
 
     def __format__(self, spec: str) -> str:
         return format(self._array.item(), spec) if spec and self.size == 1 else format(str(self), spec)
@@ -462,7 +469,7 @@ class Tensor(Value):
 
     # ------------------------------------------------------------------ NumPy's protocol
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self._node is not None and self._node.requires_grad:
             message = (
                 "a plain array would lose this tensor's gradient; "
@@ -486,16 +493,16 @@ class Tensor(Value):
         operation = _FUNCTIONS.get(function)
         if operation is not None:
             try:
-                inspect.signature(operation).bind(*args, **kwargs)
-            except TypeError:  # an argument of NumPy's that the operation does not have
-                operation = None
-        if operation is not None:
-            return operation(*args, **kwargs)
+                return operation(*args, **kwargs)
+            except TypeError:
+                if _accepts(operation, args, kwargs):
+                    raise
+                # else it is an argument of NumPy's that the operation does not have
         if function in (np.shape, np.ndim, np.size):
             return function(_plain(args[0], values_only=True), *args[1:], **kwargs)
         try:
             return function(*_plain(args), **_plain(kwargs))
-        except _LosesGradient:
+        except _GradientLostError:
             module = function.__module__.removeprefix("numpy").lstrip(".")
             name = f"{module}.{function.__name__}" if module else function.__name__
             raise _no_gradient(name, kwargs) from None
@@ -647,13 +654,13 @@ class Tensor(Value):
         return ops.dot(self, other)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
-        """Return a copy in another dtype; a gradient is cast back on its way, and ends at integers and booleans."""
+        """Return a copy in another dtype; a gradient is cast back on its way, and integers have none."""
         new = np.dtype(dtype)
         return ops.astype(self if new.kind == "f" else self.detach(), dtype=new)
 
 
 class Parameter(Tensor):
-    """A tensor that a module trains: a copy of ``data`` (float32 unless ``dtype`` says otherwise) with a gradient.
+    """A tensor that a module trains: a copy of ``data``, float32 unless ``dtype`` says otherwise.
 
     >>> from microgradnet import Parameter
     >>> Parameter([1.0, 2.0])
@@ -679,13 +686,21 @@ def _unpickled(kind: type[Tensor]) -> Tensor:
 
 
 def _no_gradient(name: str, kwargs: dict[str, Any]) -> TypeError:
-    """Return the error for a NumPy call that would drop a gradient, or write where backward() cannot notice."""
+    """Return the error for a NumPy call that would drop a gradient, or write where nobody notices."""
     given = f" with {', '.join([f'{key}=' for key in kwargs])}" if kwargs else ""
     message = f"np.{name}{given} has no gradient here; take `t.data` to compute on the values alone"
     return TypeError(message)
 
 
-class _LosesGradient(TypeError):
+def _accepts(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+class _GradientLostError(TypeError):
     """A function without a gradient met a tensor with one."""
 
 
@@ -693,7 +708,7 @@ def _plain(value: Any, *, values_only: bool = False) -> Any:
     """Replace tensors by their arrays, inside lists, tuples and dicts too."""
     if isinstance(value, Tensor):
         if value.requires_grad and not values_only:
-            raise _LosesGradient
+            raise _GradientLostError
         return value._array
     if isinstance(value, (list, tuple)):
         return type(value)([_plain(item, values_only=values_only) for item in value])

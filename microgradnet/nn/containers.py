@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from microgradnet import ops
 from microgradnet.nn.module import Module
-from microgradnet.ops import reshape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Self
 
 
 class Sequential(Module):
@@ -28,30 +30,31 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                message = (
-                    f"Sequential: layer {i} is {type(layer).__name__}, not a Module"
-                    + ("; write nn.Sequential(*layers)" if isinstance(layer, (list, tuple)) else "")
-                    + (f"; create it: {layer.__name__}(…)" if isinstance(layer, type) else "")
-                )
-                raise TypeError(message)
-        self.layers = list(layers)
+        self.layers: list[Module] = []
+        for layer in layers:
+            self.append(layer)
 
-    def _attributes(self) -> Iterator[tuple[str, Any]]:
-        for i, layer in enumerate(self.layers):
-            yield str(i), layer
+    def append(self, layer: Module) -> Self:
+        """Add a layer at the end; returns the module."""
+        if not isinstance(layer, Module):
+            advice = "; write nn.Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
+            if isinstance(layer, type):
+                advice = f"; create it: {layer.__name__}(…)"
+            kind = type(layer).__name__
+            raise TypeError(f"Sequential: layer {len(self.layers)} is {kind}, not a Module{advice}")
+        self.layers.append(layer)
+        return self
+
+    def _attributes(self) -> list[tuple[str, Any]]:
+        """Return the layers by number, then what a subclass has added."""
+        rest = [(name, value) for name, value in super()._attributes() if name != "layers"]
+        return [*[(str(i), layer) for i, layer in enumerate(self.layers)], *rest]
 
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
         for layer in self.layers:
             x = layer(x)
         return x
-
-    def append(self, layer: Module) -> Sequential:
-        """Add a layer at the end; returns the module."""
-        self.layers.append(layer)
-        return self
 
     def __getitem__(self, key: int | slice) -> Any:
         return Sequential(*self.layers[key]) if isinstance(key, slice) else self.layers[key]
@@ -74,4 +77,4 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Any:
         """Flatten all axes but the first."""
-        return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))

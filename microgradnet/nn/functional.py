@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from microgradnet import ops
-from microgradnet.graph import Value, assign, no_grad
-from microgradnet.ops import elu as _elu
+from microgradnet.graph import Value, assign, current_scope, no_grad
+from microgradnet.nn.module import layer_name
 from microgradnet.ops import gelu, relu, sigmoid, softplus, tanh
-from microgradnet.ops import leaky_relu as _leaky_relu
 from microgradnet.primitive import Primitive
-from microgradnet.tensor import Tensor
-
-if TYPE_CHECKING:
-    from microgradnet.tensor import Operand
 
 __all__ = [
     "batch_norm",
@@ -44,41 +39,60 @@ __all__ = [
     "tanh",
 ]
 
+REDUCTIONS = ("mean", "batchmean", "sum", "none")
+
 # ---------------------------------------------------------------------- layers
 
 
-def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Any:
-    """y = x·wᵀ + b for x (…, in), w (out, in), b (out,); an integer array x is cast to the dtype of w."""
-    if isinstance(x, Value):
-        if x.dtype != weight.dtype:  # type: ignore[union-attr]  # a weight is an array or a tensor
-            message = (
-                f"linear: the input is a tensor of {x.dtype}, the weight is {weight.dtype}; "  # type: ignore[union-attr]  # the same
-                f"write x.astype('{weight.dtype}') or model.astype('{x.dtype}')"  # type: ignore[union-attr]  # the same
-            )
-            raise TypeError(message)
-    else:
-        x = np.asarray(x)
-        if x.dtype.kind != "f":
-            x = x.astype(weight.dtype)  # type: ignore[union-attr]  # the same
-    return ops.linear(x, weight, bias)
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """y = x·wᵀ + b for x (…, in), w (out, in), b (out,).
+
+    Integers and ndarrays x are cast to the dtype of w; a tensor of another floating dtype is a TypeError,
+    another number of features a ValueError that names the layer.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([10.0, 20.0])).tolist()
+    [[21.0, 22.0]]
+    """
+    if not isinstance(x, Value) or x._array.dtype is not weight.dtype:
+        x = _fitting(x, weight.dtype, "linear")
+    try:
+        return ops.linear(x, weight, bias)
+    except ValueError:
+        features = weight.shape[-1]
+        if x.ndim and x.shape[-1] == features:
+            raise
+        advice = "; put nn.Flatten() before it" if math.prod(x.shape[1:]) == features else ""
+        raise ValueError(
+            f"{_place('linear')}: the input has shape {x.shape}, the weight {weight.shape} "
+            f"expects {features} features on the last axis{advice}"
+        ) from None
 
 
-def leaky_relu(x: Operand, negative_slope: float = 0.01) -> Any:
-    """X where x > 0, else negative_slope·x (its derivative at 0 too)."""
-    return _leaky_relu(x, slope=negative_slope)
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where x > 0, else negative_slope·x (its derivative at 0 too).
+
+    Source: Maas et al., *Rectifier Nonlinearities Improve Neural Network Acoustic Models*, 2013.
+    """
+    return ops.leaky_relu(x, slope=negative_slope)
 
 
-def elu(x: Operand, alpha: float = 1.0) -> Any:
-    """X where x > 0, else alpha·(eˣ − 1). Source: Clevert et al., 2016."""
-    return _elu(x, alpha=alpha)
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha·(eˣ − 1).
+
+    Source: Clevert et al., *Fast and Accurate Deep Network Learning by Exponential Linear Units*, 2016, eq.
+    15.
+    """
+    return ops.elu(x, alpha=alpha)
 
 
-def softmax(x: Operand, dim: int = -1) -> Any:
+def softmax(x: Any, dim: int = -1) -> Any:
     """eˣ / Σ eˣ along ``dim``."""
     return ops.softmax(x, dim)
 
 
-def log_softmax(x: Operand, dim: int = -1) -> Any:
+def log_softmax(x: Any, dim: int = -1) -> Any:
     """x − ln Σ eˣ along ``dim``."""
     return ops.log_softmax(x, dim)
 
@@ -86,11 +100,18 @@ def log_softmax(x: Operand, dim: int = -1) -> Any:
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None) -> Any:
     """Zero each element with probability p and scale the others by 1/(1 − p), which preserves the mean.
 
+    The identity unless ``training``. The mask is drawn here, from ``rng`` or the default generator, and is a
+    constant of the backward pass. p outside [0, 1) is a ValueError.
+
     Source: Srivastava et al., *Dropout*, 2014, section 10 (the inverted form).
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.dropout(np.ones(8), 0.5, rng=np.random.default_rng(1)).tolist()
+    [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0]
     """
     if not 0 <= p < 1:
-        message = f"dropout: p must be at least 0 and below 1, not {p}"
-        raise ValueError(message)
+        raise ValueError(f"dropout: p must be at least 0 and below 1, not {p}")
     if not training or p == 0:
         return x
     mask = ops.bernoulli(p=1 - p, shape=x.shape, dtype=x.dtype, rng=ops.generator(rng))
@@ -99,38 +120,46 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Gen
 
 def batch_norm(
     x: Any,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Operand | None = None,
-    bias: Operand | None = None,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """(x − μ) / √(σ² + eps) · weight + bias, per feature (axis 1).
+    """(x − μ) / √(σ² + eps) · weight + bias per feature, for x (N, C) or (N, C, …) and parameters (C,).
 
     In training μ and σ² (÷ n) are the batch's, and the running statistics move towards them by ``momentum``
-    (towards the variance ÷ (n − 1)); otherwise the running statistics are used.
+    (towards the variance ÷ (n − 1)); otherwise the running statistics are used, where there are any. A batch
+    of one value per feature is a ValueError in training: its output would be the bias, whatever x.
 
     Source: Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.batch_norm(np.array([[0.0], [2.0]]), None, None, training=True, eps=0.0).tolist()
+    [[-1.0], [1.0]]
     """
+    if weight is not None:
+        x = _fitting(x, weight.dtype, "batch_norm")
     axes = (0, *range(2, x.ndim))
     shape = (1, -1) + (1,) * (x.ndim - 2)
     if training or running_mean is None or running_var is None:
         count = math.prod([x.shape[axis] for axis in axes])
         if count < 2:
-            message = (
-                f"batch_norm in training needs more than one value per feature, got input of shape {x.shape}; "
-                "give a larger batch, or call model.eval()"
+            raise ValueError(
+                f"{_place('batch_norm')}: training needs more than one value per feature, "
+                f"the input has shape {x.shape}; give a larger batch, or call model.eval()"
             )
-            raise ValueError(message)
         mean = ops.mean(x, axes, keepdims=True)
         centred = x - mean
         variance = ops.mean(centred * centred, axes, keepdims=True)
-        if training and running_mean is not None and running_var is not None:
+        if training:
             with no_grad():
                 for running, batch in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
-                    assign(running, _array(running * (1 - momentum) + ops.reshape(batch, -1) * momentum))
+                    if running is not None:
+                        assign(running, _array(running * (1 - momentum) + ops.reshape(batch, -1) * momentum))
     else:
         centred = x - ops.reshape(running_mean, shape)
         variance = ops.reshape(running_var, shape)
@@ -141,20 +170,25 @@ def batch_norm(
 
 
 def layer_norm(
-    x: Any,
-    normalized_shape: tuple[int, ...],
-    weight: Operand | None = None,
-    bias: Operand | None = None,
-    eps: float = 1e-5,
+    x: Any, normalized_shape: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
     """(x − μ) / √(σ² + eps) · weight + bias over the last axes, whose lengths are ``normalized_shape``.
 
     Source: Ba, Kiros and Hinton, *Layer Normalization*, 2016, eq. 3 and 4.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.layer_norm(np.array([[0.0, 2.0], [5.0, 1.0]]), (2,), eps=0.0).tolist()
+    [[-1.0, 1.0], [1.0, -1.0]]
     """
-    if tuple(x.shape[-len(normalized_shape) :]) != tuple(normalized_shape):
-        message = f"layer_norm over {tuple(normalized_shape)}: the input of shape {x.shape} must end in these axes"
-        raise ValueError(message)
-    axes = tuple(range(-len(normalized_shape), 0))
+    if weight is not None:
+        x = _fitting(x, weight.dtype, "layer_norm")
+    wanted = tuple(normalized_shape)
+    if not wanted or x.shape[-len(wanted) :] != wanted:
+        raise ValueError(
+            f"{_place('layer_norm')}: the input has shape {x.shape}, expected to end in the axes {wanted}"
+        )
+    axes = tuple(range(-len(wanted), 0))
     centred = x - ops.mean(x, axes, keepdims=True)
     y = centred / ops.sqrt(ops.mean(centred * centred, axes, keepdims=True) + eps)
     if weight is not None:
@@ -162,24 +196,39 @@ def layer_norm(
     return y if bias is None else y + bias
 
 
-def embedding(indices: Operand, weight: Operand) -> Any:
-    """Rows of ``weight`` (count, dim) chosen by integer ``indices`` of any shape: (…, dim)."""
-    array = _array(indices)
-    count = weight.shape[0]  # type: ignore[union-attr]  # a weight is an array or a tensor
-    _check_range(array, count, "embedding", "index", "indices")
-    return ops.index(weight, indices if isinstance(indices, Value) else array)
+def embedding(indices: Any, weight: Any) -> Any:
+    """Rows of ``weight`` (count, dim) chosen by integer ``indices`` of any shape: (…, dim).
+
+    The gradients of a row that is chosen repeatedly add up. An index out of range is an IndexError, also a
+    negative one.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.embedding([2, 0], np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).tolist()
+    [[4.0, 5.0], [0.0, 1.0]]
+    """
+    _check_range(_array(indices), weight.shape[0], _place("embedding"), "index", "rows")
+    return ops.index(weight, indices)
 
 
-def one_hot(labels: Operand, num_classes: int, dtype: Any = np.float32) -> Any:
+_one_hot = Primitive(
+    "one_hot",
+    lambda labels, *, num_classes, dtype: np.equal(labels[..., None], np.arange(num_classes)).astype(dtype),
+    None,
+)
+
+
+def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     """1 at each label and 0 elsewhere: (…,) integers → (…, num_classes).
+
+    A label out of range is an IndexError.
 
     >>> from microgradnet.nn import functional as F
     >>> F.one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    array = _array(labels)
-    _check_range(array, num_classes, "one_hot", "label", "labels")
-    return np.eye(num_classes, dtype=dtype)[array]
+    _check_range(_array(labels), num_classes, "one_hot", "label", "classes")
+    return _one_hot(_valued(labels), num_classes=num_classes, dtype=np.dtype(dtype))
 
 
 # ---------------------------------------------------------------------- losses
@@ -189,199 +238,288 @@ def quadratic_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """C = ½ Σⱼ (aⱼ − yⱼ)² per example (all axes but the first), averaged over the batch by ``mean``.
 
     Source: Nielsen, *Neural Networks and Deep Learning*, chapter 1, eq. 6.
+
+    >>> from microgradnet.nn import functional as F
+    >>> F.quadratic_loss([[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 2.0]], reduction="none").tolist()
+    [0.5, 2.0]
     """
-    target = _like(input, target, "quadratic_loss")
-    return _reduced((input - target) ** 2, reduction, "quadratic_loss", per_example=True, scale=0.5)
+    input, target = _pair(input, target, "quadratic_loss")
+    squares = (input - target) ** 2
+    if reduction == "none":
+        return 0.5 * ops.sum(squares, tuple(range(1, squares.ndim)))
+    return _reduced(squares, "batchmean" if reduction == "mean" else reduction, "quadratic_loss", scale=0.5)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(a − y)², averaged over all elements by ``mean``."""
-    target = _like(input, target, "mse_loss")
+    """(a − y)², averaged over all elements by ``mean``.
+
+    >>> from microgradnet.nn import functional as F
+    >>> float(F.mse_loss([1.0, 2.0], [0.0, 0.0]))
+    2.5
+    """
+    input, target = _pair(input, target, "mse_loss")
     return _reduced((input - target) ** 2, reduction, "mse_loss")
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """|a − y|, averaged over all elements by ``mean``; the derivative at 0 is 0."""
-    target = _like(input, target, "l1_loss")
+    """|a − y|, averaged over all elements by ``mean``; the derivative at 0 is 0.
+
+    >>> from microgradnet.nn import functional as F
+    >>> float(F.l1_loss([1.0, -2.0], [0.0, 0.0]))
+    1.5
+    """
+    input, target = _pair(input, target, "l1_loss")
     return _reduced(ops.absolute(input - target), reduction, "l1_loss")
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """½d² where |d| ≤ delta, else delta·(|d| − ½ delta), with d = a − y; averaged over all elements by ``mean``.
+    """½d² where |d| ≤ delta, else delta·(|d| − ½ delta), with d = a − y; averaged over elements by ``mean``.
 
     Source: Huber, *Robust Estimation of a Location Parameter*, 1964.
+
+    >>> from microgradnet.nn import functional as F
+    >>> F.huber_loss([1.0, 3.0], [0.0, 0.0], reduction="none").tolist()
+    [0.5, 2.5]
     """
-    if delta <= 0:
-        message = f"huber_loss: delta must be positive, not {delta}"
-        raise ValueError(message)
-    distance = ops.absolute(input - _like(input, target, "huber_loss"))
-    near = ops.minimum(distance, delta)
-    return _reduced(near * (distance - 0.5 * near), reduction, "huber_loss")
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be positive, not {delta}")
+    input, target = _pair(input, target, "huber_loss")
+    difference = input - target
+    near = ops.clip(difference, -delta, delta)
+    return _reduced(near * (difference - 0.5 * near), reduction, "huber_loss")
 
 
-def _clamped_log_forward(x: Any) -> Any:
-    with np.errstate(divide="ignore"):
-        return np.maximum(np.log(x), -100)
+def _bce_forward(p: Any, y: Any) -> Any:
+    with np.errstate(divide="ignore"):  # ln 0 is −∞, and −100 here
+        return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 
-_clamped_log = Primitive("clamped_log", _clamped_log_forward, lambda g, _y, x: g / ops.maximum(x, 1e-12))
+_bce: Primitive = Primitive(
+    "bce",
+    _bce_forward,
+    lambda g, _loss, p, y: g * (p - y) / ops.maximum(p * (1 - p), 1e-12),
+    lambda g, _loss, p, _y: g * (_bce(p, 0.0) - _bce(p, 1.0)),
+)
 
 
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """−y·ln p − (1 − y)·ln(1 − p) for probabilities p.
 
-    The logarithm is at least −100, and its derivative at most 10¹², so that 0 and 1 are allowed. Averaged over all
-    elements by ``mean``; ``batchmean`` is the cross-entropy of Nielsen's chapter 3, eq. 63.
+    The logarithms are at least −100, and the derivative is (p − y) / max(p(1 − p), 10⁻¹²), so that 0 and 1
+    are allowed; anything outside [0, 1] is a ValueError. Averaged over all elements by ``mean``;
+    ``batchmean`` is the cross-entropy of Nielsen's chapter 3, eq. 63.
+
+    >>> from microgradnet.nn import functional as F
+    >>> F.binary_cross_entropy([0.5, 1.0], [1.0, 1.0], reduction="none").round(4).tolist()
+    [0.6931, -0.0]
     """
-    target = _like(input, target, "binary_cross_entropy")
+    input, target = _pair(input, target, "binary_cross_entropy")
     values = _array(input)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        message = (
+        raise ValueError(
             f"binary_cross_entropy: probabilities must lie in [0, 1], got values from {values.min():g} to "
             f"{values.max():g}; for raw outputs use binary_cross_entropy_with_logits"
         )
-        raise ValueError(message)
-    losses = -(target * _clamped_log(input) + (1 - target) * _clamped_log(1 - input))
-    return _reduced(losses, reduction, "binary_cross_entropy")
+    return _reduced(_bce(input, target), reduction, "binary_cross_entropy")
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """−y·ln σ(z) − (1 − y)·ln(1 − σ(z)) = softplus(z) − y·z, for raw outputs z, at any size of z.
+    """−y·ln σ(z) − (1 − y)·ln(1 − σ(z)) = softplus(z) − y·z, for raw outputs z of any size.
 
     Averaged over all elements by ``mean``; ``batchmean`` is the cross-entropy of Nielsen's chapter 3, eq. 63.
+
+    >>> from microgradnet.nn import functional as F
+    >>> F.binary_cross_entropy_with_logits([0.0, 1000.0], [1.0, 0.0], reduction="none").round(4).tolist()
+    [0.6931, 1000.0]
     """
-    target = _like(input, target, "binary_cross_entropy_with_logits")
+    input, target = _pair(input, target, "binary_cross_entropy_with_logits")
     return _reduced(softplus(input) - target * input, reduction, "binary_cross_entropy_with_logits")
 
 
-def nll_loss(input: Any, target: Any, weight: Operand | None = None, reduction: str = "mean") -> Any:
-    """−wₜ·xₜ per example, x (N, C) being log-probabilities and t (N,) integer labels; ``mean`` divides by Σ wₜ."""
-    labels = _labels(input, target, "nll_loss")
-    losses = -ops.take_rows(input, labels)
+def nll_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """−wₜ·xₜ per example, for log-probabilities x (N, C) and integer labels t (N,).
+
+    ``mean`` divides by Σ wₜ, the number of examples where there are no weights.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> round(float(F.nll_loss(np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 1])), 4)
+    0.4904
+    """
+    input = _valued(input)
+    return _nll(input, _labels(input, target, "nll_loss"), weight, reduction, "nll_loss")
+
+
+def _nll(logs: Any, labels: Any, weight: Any, reduction: str, caller: str) -> Any:
+    losses = -ops.take_rows(logs, labels)
     if weight is None:
-        return _reduced(losses, reduction, "nll_loss")
-    chosen = _weights(input, weight, "nll_loss")[labels]
-    return _reduced(losses * chosen, reduction, "nll_loss", total=chosen.sum())
+        return _reduced(losses, reduction, caller)
+    chosen = ops.index(_weights(logs, weight, caller), labels)
+    return _reduced(losses * chosen, reduction, caller, total=ops.sum(chosen))
+
+
+# t·x, and 0 where t is 0, also for x = −inf: a class without probability costs nothing.
+_probability_times = Primitive(
+    "probability_times",
+    lambda t, x: np.multiply(t, x, out=np.zeros_like(x), where=t != 0),
+    lambda g, _y, _t, x: g * x,
+    lambda g, _y, t, _x: g * t,
+)
 
 
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Operand | None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Any:
     """−Σ_c w_c·y_c·ln softmax(x)_c per example, for logits x (N, C).
 
-    ``target`` holds integer labels (N,) or probabilities (N, C). Label smoothing ε replaces y by (1 − ε)·y + ε/C.
-    ``mean`` averages over the batch; with labels and class weights it divides by the sum of the labels' weights.
+    ``target`` holds integer labels (N,) or probabilities (N, C). Label smoothing ε replaces y by (1 − ε)·y +
+    ε/C. ``mean`` averages over the batch; with labels and class weights it divides by the sum of the labels'
+    weights. A logit of −inf masks its class, which then must have no probability, or the loss is infinite.
 
     Source for smoothing: Szegedy et al., *Rethinking the Inception Architecture*, 2016, section 7.
+
+    >>> from microgradnet.nn import functional as F
+    >>> logits = [[0.0, 0.0], [1000.0, 0.0]]
+    >>> F.cross_entropy(logits, [0, 1], reduction="none").round(4).tolist()
+    [0.6931, 1000.0]
+    >>> F.cross_entropy(logits, [[1.0, 0.0], [0.5, 0.5]], reduction="none").round(4).tolist()
+    [0.6931, 500.0]
     """
     if not 0 <= label_smoothing <= 1:
-        message = f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}"
-        raise ValueError(message)
-    logs = log_softmax(input, 1)
-    soft = np.ndim(_array(target)) == 2
-    if not soft and not label_smoothing:
-        return nll_loss(logs, target, weight, reduction)
-    weights = None if weight is None else _weights(input, weight, "cross_entropy")
+        raise ValueError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
+    input, target = _valued(input), _valued(target)
     total = None
-    if soft:
-        target = _like(input, target, "cross_entropy")
+    if target.ndim == 2 and (target.dtype.kind == "f" or target.shape == input.shape):
+        input, target = _pair(input, target, "cross_entropy")
+        logs = ops.log_softmax(input, 1)
+        weights = None if weight is None else _weights(logs, weight, "cross_entropy")
     else:
         labels = _labels(input, target, "cross_entropy")
-        total = None if weights is None else weights[labels].sum()
-        target = one_hot(labels, input.shape[1], input.dtype)
+        logs = ops.log_softmax(input, 1)
+        if not label_smoothing:
+            return _nll(logs, labels, weight, reduction, "cross_entropy")
+        weights = None if weight is None else _weights(logs, weight, "cross_entropy")
+        total = None if weights is None else ops.sum(ops.index(weights, labels))
+        target = one_hot(labels, logs.shape[1], logs.dtype)
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
-    # A class that the target gives no probability costs nothing, also where its logit is −inf.
-    terms = target * ops.where(target == 0, 0, logs)
+        target = target * (1 - label_smoothing) + label_smoothing / logs.shape[1]
+    terms = _probability_times(target, logs)
     if weights is not None:
         terms = terms * weights
     return _reduced(-ops.sum(terms, 1), reduction, "cross_entropy", total=total)
 
 
-def _reduced(
-    losses: Any, reduction: str, caller: str, *, per_example: bool = False, scale: float = 1.0, total: Any = None
-) -> Any:
-    """Reduce the losses of all elements: ``mean``, ``batchmean`` (Σ / N), ``sum`` or ``none``.
+# ---------------------------------------------------------------------- what they share
 
-    ``per_example`` losses are summed over all axes but the first before, ``total`` replaces the mean's divisor.
-    """
+
+def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, total: Any = None) -> Any:
+    """Reduce scale·losses: ``mean`` (Σ / size, or Σ / total), ``batchmean`` (Σ / N), ``sum`` or ``none``."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{caller}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     if reduction == "none":
-        if per_example:
-            losses = ops.sum(losses, tuple(range(1, losses.ndim)))
-        return losses if scale == 1 else losses * scale
-    batch = losses.shape[0] if losses.ndim else 1
+        return losses
     if not losses.size:
-        message = f"{caller}: the batch is empty (shape {losses.shape}), its loss is undefined"
-        raise ValueError(message)
-    if reduction == "sum":
-        divisor: Any = 1
-    elif reduction == "batchmean" or (reduction == "mean" and per_example):
-        divisor = batch
-    elif reduction == "mean":
-        divisor = losses.size if total is None else float(total)
-    else:
-        message = f"{caller}: reduction must be 'mean', 'batchmean', 'sum' or 'none', not {reduction!r}"
-        raise ValueError(message)
+        raise ValueError(f"{caller}: the batch is empty (shape {losses.shape}), its loss is undefined")
     summed = ops.sum(losses)
-    return summed if scale == divisor else summed * (scale / divisor)
+    if reduction == "mean" and total is not None:
+        if _array(total) == 0:
+            raise ValueError(
+                f"{caller}: the weights of this batch's labels sum to 0, their mean is undefined"
+            )
+        return summed / total
+    if reduction == "mean":
+        scale /= losses.size
+    elif reduction == "batchmean" and losses.ndim:
+        scale /= losses.shape[0]
+    return summed if scale == 1 else summed * scale
 
 
 def _array(x: Any) -> Any:
     return x._array if isinstance(x, Value) else np.asarray(x)
 
 
-def _like(prediction: Any, target: Any, caller: str) -> Any:
-    """Give the target the prediction's dtype, and refuse a shape that would broadcast."""
-    array = _array(target)
-    if array.shape != prediction.shape:
-        message = f"{caller}: predictions have shape {prediction.shape}, targets {array.shape}; they must be equal"
-        if array.ndim == prediction.ndim - 1 and array.dtype.kind in "iu":
-            message += f"; integer labels go through nn.functional.one_hot(y, {prediction.shape[-1]})"
-        elif array.size == math.prod(prediction.shape):
-            message += f"; write targets.reshape({prediction.shape})"
-        raise ValueError(message)
-    if array.dtype == prediction.dtype:
-        return target
-    if isinstance(target, Value) and array.dtype.kind == "f":
-        message = f"{caller}: predictions are {prediction.dtype}, the target tensor {array.dtype}; write y.astype('{prediction.dtype}')"
-        raise TypeError(message)
-    return array.astype(prediction.dtype)
+def _valued(x: Any) -> Any:
+    return x if isinstance(x, Value) else np.asarray(x)
+
+
+def _place(caller: str) -> str:
+    """Name the function, and the layer that calls it."""
+    module = current_scope.get().module
+    return caller if module is None else f"{caller} in {layer_name(module)}"
+
+
+def _fitting(x: Any, dtype: Any, caller: str) -> Any:
+    """Give x the dtype of the parameters; a tensor of another floating dtype is refused."""
+    x = _valued(x)
+    if x.dtype == dtype:
+        return x
+    given = x.dtype
+    if given.kind == "f" and isinstance(x, Value):
+        raise TypeError(
+            f"{_place(caller)}: the input is a tensor of {given}, the weight is {dtype}; "
+            f"write x.astype('{dtype}') or model.astype('{given}')"
+        )
+    return ops.astype(x, dtype=dtype)
+
+
+def _pair(prediction: Any, target: Any, caller: str) -> tuple[Any, Any]:
+    """Give predictions and targets one floating dtype, and refuse shapes that would broadcast."""
+    prediction, target = _valued(prediction), _valued(target)
+    shape, dtype = prediction.shape, target.dtype
+    if target.shape != shape:
+        advice = ""
+        if target.ndim == prediction.ndim - 1 and dtype.kind in "iu":
+            advice = f"; integer labels go through nn.functional.one_hot(y, {shape[-1]})"
+        elif target.size == prediction.size:
+            advice = f"; write targets.reshape({shape})"
+        raise ValueError(
+            f"{caller}: predictions have shape {shape}, targets {target.shape}; they must be equal{advice}"
+        )
+    if prediction.dtype.kind != "f":
+        prediction = ops.astype(prediction, dtype=dtype if dtype.kind == "f" else np.float64)
+    if dtype != prediction.dtype:
+        if dtype.kind == "f" and isinstance(target, Value):
+            raise TypeError(
+                f"{caller}: predictions are {prediction.dtype}, the target tensor {dtype}; "
+                f"write y.astype('{prediction.dtype}')"
+            )
+        target = ops.astype(target, dtype=prediction.dtype)
+    return prediction, target
 
 
 def _labels(prediction: Any, target: Any, caller: str) -> Any:
     """Check integer labels (N,) against predictions (N, C)."""
-    labels = _array(target)
+    labels = _valued(target)
     if prediction.ndim != 2 or labels.shape != prediction.shape[:1]:
-        message = (
-            f"{caller}: predictions (N, C) and labels (N,) expected, got {prediction.shape} and {labels.shape}; "
-            "bring classes to the last axis and flatten the others"
+        advice = "bring classes to axis 1 and flatten the others into axis 0"
+        if prediction.ndim == 2 and labels.size == prediction.shape[0]:
+            advice = "write y.reshape(-1)"
+        raise ValueError(
+            f"{caller}: predictions (N, C) and labels (N,) expected, "
+            f"got {prediction.shape} and {labels.shape}; {advice}"
         )
-        raise ValueError(message)
-    if labels.dtype.kind not in "iu":
-        message = f"{caller}: labels must be integers, not {labels.dtype}; write y.astype(int)"
-        raise TypeError(message)
-    _check_range(labels, prediction.shape[1], caller, "label", "classes")
+    _check_range(_array(labels), prediction.shape[1], caller, "label", "classes")
     return labels
 
 
 def _check_range(values: Any, count: int, caller: str, one: str, of: str) -> None:
     if values.dtype.kind not in "iu":
-        message = f"{caller}: {one} values must be integers, not {values.dtype}; write y.astype(int)"
-        raise TypeError(message)
-    if values.size and (np.minimum.reduce(values, axis=None) < 0 or np.maximum.reduce(values, axis=None) >= count):
+        raise TypeError(f"{caller}: each {one} must be an integer, not {values.dtype}; write y.astype(int)")
+    if values.size and (np.minimum.reduce(values, None) < 0 or np.maximum.reduce(values, None) >= count):
         at = tuple(np.argwhere((values < 0) | (values >= count))[0].tolist())
         where = at[0] if len(at) == 1 else at
-        message = f"{caller}: {one} {values[at]} at position {where} is out of range for {count} {of} (0 to {count - 1})"
-        raise IndexError(message)
+        raise IndexError(
+            f"{caller}: {one} {values[at]} at position {where} is out of range "
+            f"for {count} {of} (0 to {count - 1})"
+        )
 
 
 def _weights(prediction: Any, weight: Any, caller: str) -> Any:
-    weights = _array(weight).astype(prediction.dtype, copy=False)
+    """Check the weights of the classes, and give them the predictions' dtype."""
+    weights = _valued(weight)
     if weights.shape != prediction.shape[1:]:
-        message = f"{caller}: class weights have shape {weights.shape}, expected {prediction.shape[1:]}: one per class"
-        raise ValueError(message)
-    return weights
+        raise ValueError(
+            f"{caller}: class weights have shape {weights.shape}, "
+            f"expected {prediction.shape[1:]}: one per class"
+        )
+    return weights if weights.dtype == prediction.dtype else ops.astype(weights, dtype=prediction.dtype)

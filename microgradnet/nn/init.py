@@ -1,16 +1,24 @@
-"""Starting values for parameters, written into them in place; each names its source."""
+"""Starting values for parameters, written into them in place; each names its source.
+
+>>> import numpy as np
+>>> from microgradnet import nn
+>>> layer = nn.Linear(784, 30)
+>>> _ = nn.init.nielsen_(layer.weight, rng=np.random.default_rng(0))
+>>> round(float(layer.weight.data.std()) * 784**0.5, 1)
+1.0
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from microgradnet.graph import assign
 from microgradnet.ops import generator
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from microgradnet.tensor import Tensor
 
 T = TypeVar("T", bound="Tensor")
@@ -19,8 +27,10 @@ T = TypeVar("T", bound="Tensor")
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """Return how many inputs reach an output, and how many outputs an input reaches."""
     if tensor.ndim < 2:
-        message = f"a weight of shape {tensor.shape} has no fan-in and fan-out; give a matrix (out, in) or more axes"
-        raise ValueError(message)
+        raise ValueError(
+            f"a weight of shape {tensor.shape} has no fan-in and fan-out; "
+            "give a matrix (out, in) or more axes, and start biases with zeros_, normal_ or uniform_"
+        )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -54,9 +64,10 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, *, rng: np.random.Genera
 
 
 def nielsen_large_(tensor: T, *, rng: np.random.Generator | None = None) -> T:
-    """Draw from N(0, 1), for weights and biases: the start of ``network.py``, whose large sums saturate sigmoids.
+    """Draw weights and biases from N(0, 1): the start of ``network.py``, whose large sums saturate sigmoids.
 
-    Source: Nielsen, *Neural Networks and Deep Learning*, chapter 1 (``large_weight_initializer`` in chapter 3).
+    Source: Nielsen, *Neural Networks and Deep Learning*, chapter 1 (``large_weight_initializer`` of chapter
+    3).
     """
     return normal_(tensor, rng=rng)
 
@@ -72,7 +83,8 @@ def nielsen_(tensor: T, *, rng: np.random.Generator | None = None) -> T:
 def xavier_uniform_(tensor: T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> T:
     """Draw from U(−a, a) with a = gain·√(6 / (fan_in + fan_out)).
 
-    Source: Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks*, 2010, eq. 16.
+    Source: Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks*,
+    2010, eq. 16.
     """
     bound = gain * math.sqrt(6 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound, rng=rng)
@@ -81,7 +93,7 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, *, rng: np.random.Generator | 
 def xavier_normal_(tensor: T, gain: float = 1.0, *, rng: np.random.Generator | None = None) -> T:
     """Draw from N(0, gain²·2 / (fan_in + fan_out)).
 
-    Source: Glorot and Bengio, 2010, eq. 12 with the variance averaged over both directions.
+    Source: Glorot and Bengio, 2010, eq. 12.
     """
     return normal_(tensor, std=gain * math.sqrt(2 / sum(_fans(tensor))), rng=rng)
 

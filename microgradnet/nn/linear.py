@@ -9,19 +9,24 @@ import numpy as np
 
 from microgradnet.nn import functional as F
 from microgradnet.nn import init
-from microgradnet.nn.module import Module, layer_name
+from microgradnet.nn.module import Module
 from microgradnet.tensor import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from microgradnet.tensor import Operand
+
+def _check_sizes(layer: Module, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{type(layer).__name__}: {name} must be at least 1, not {size}")
 
 
 class Linear(Module):
     """y = x·wᵀ + b for x (…, in_features), weight (out_features, in_features), bias (out_features,).
 
-    Weights and biases start uniform in ±1/√in_features, as PyTorch's; ``nn.init`` has others.
+    Weights and biases start uniform in ±1/√in_features, as PyTorch's; ``nn.init`` has others. A wrong number
+    of features is a ValueError that names the layer and both shapes.
 
     >>> import numpy as np
     >>> from microgradnet import nn
@@ -38,40 +43,30 @@ class Linear(Module):
         dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if value < 1:
-                message = f"Linear: {name} must be at least 1, not {value}"
-                raise ValueError(message)
+        _check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = init.kaiming_uniform_(
-            Parameter(np.zeros((out_features, in_features)), dtype=dtype), math.sqrt(5), rng=rng
-        )
-        bound = 1 / math.sqrt(in_features)
-        self.bias = (
-            init.uniform_(Parameter(np.zeros(out_features), dtype=dtype), -bound, bound, rng=rng) if bias else None
-        )
+        self.weight = Parameter(np.zeros((out_features, in_features)), dtype=dtype)
+        self.bias = Parameter(np.zeros(out_features), dtype=dtype) if bias else None
+        init.kaiming_uniform_(self.weight, math.sqrt(5), rng=rng)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(in_features)
+            init.uniform_(self.bias, -bound, bound, rng=rng)
 
-    def forward(self, x: Operand) -> Any:
+    def forward(self, x: Any) -> Any:
         """Return x·wᵀ + b."""
-        shape = np.shape(x) if isinstance(x, (list, tuple)) else x.shape  # type: ignore[union-attr]  # arrays and tensors
-        if not shape or shape[-1] != self.in_features:
-            message = (
-                f"{layer_name(self)}: the input has shape {tuple(shape)}, expected (…, {self.in_features}): "
-                f"{self.in_features} features on the last axis"
-            )
-            if math.prod(shape[1:]) == self.in_features:
-                message += "; put nn.Flatten() before it"
-            raise ValueError(message)
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Return the sizes."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
 class Embedding(Module):
     """Rows of a table: integer indices (…,) → (…, embedding_dim); the table starts as N(0, 1).
+
+    The gradients of a row that is chosen repeatedly add up. An index out of range is an IndexError.
 
     >>> from microgradnet import nn
     >>> nn.Embedding(10, 4)([[1, 2], [3, 3]]).shape
@@ -86,11 +81,13 @@ class Embedding(Module):
         dtype: DTypeLike = np.float32,
         rng: np.random.Generator | None = None,
     ) -> None:
+        _check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.weight = init.normal_(Parameter(np.zeros((num_embeddings, embedding_dim)), dtype=dtype), rng=rng)
+        self.weight = Parameter(np.zeros((num_embeddings, embedding_dim)), dtype=dtype)
+        init.normal_(self.weight, rng=rng)
 
-    def forward(self, indices: Operand) -> Any:
+    def forward(self, indices: Any) -> Any:
         """Return the rows."""
         return F.embedding(indices, self.weight)
 

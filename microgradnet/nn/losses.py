@@ -10,9 +10,9 @@ from microgradnet.nn import functional as F
 from microgradnet.nn.module import Module
 
 if TYPE_CHECKING:
-    from microgradnet.tensor import Operand
+    from collections.abc import Iterable
 
-REDUCTIONS = ("mean", "batchmean", "sum", "none")
+    from microgradnet.tensor import Operand, Tensor
 
 
 class Loss(Module):
@@ -21,13 +21,20 @@ class Loss(Module):
     ``mean`` averages over all elements (over the batch for QuadraticLoss and the cross-entropies of classes),
     ``batchmean`` sums over the outputs and averages over the batch (the book's C), ``sum`` adds up, ``none``
     returns every loss.
+
+    Predictions and targets have one shape: what would broadcast is a ValueError. Targets that are not
+    tensors are cast to the dtype of the predictions; a tensor of another floating dtype is a TypeError.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            message = f"{type(self).__name__}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}"
-            raise ValueError(message)
+        if reduction not in F.REDUCTIONS:
+            choices = ", ".join(F.REDUCTIONS)
+            raise ValueError(f"{type(self).__name__}: reduction must be one of {choices}, not {reduction!r}")
         self.reduction = reduction
+
+    def _received(self, inputs: Iterable[Any]) -> tuple[Any, ...]:
+        """Leave arrays as they are: the dtype that targets take is that of the predictions."""
+        return tuple(inputs)
 
     def extra_repr(self) -> str:
         """Return the reduction."""
@@ -35,7 +42,7 @@ class Loss(Module):
 
 
 class QuadraticLoss(Loss):
-    """C = ½ Σⱼ (aⱼ − yⱼ)² per example, averaged over the batch: δ = (a − y)/N at the output.
+    """C = ½ Σⱼ (aⱼ − yⱼ)² per example, averaged over the batch: ∂C/∂a = (a − y)/N.
 
     Source: Nielsen, *Neural Networks and Deep Learning*, chapter 1, eq. 6.
 
@@ -63,7 +70,12 @@ class MSELoss(Loss):
 
 
 class L1Loss(Loss):
-    """|a − y|, averaged over all elements."""
+    """|a − y|, averaged over all elements; the derivative at 0 is 0.
+
+    >>> from microgradnet import Tensor, nn
+    >>> nn.L1Loss()(Tensor([1.0, -2.0]), [0.0, 0.0]).item()
+    1.5
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         """Return the loss."""
@@ -71,13 +83,19 @@ class L1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """½d² where |d| ≤ delta, else delta·(|d| − ½ delta), with d = a − y; averaged over all elements."""
+    """½d² where |d| ≤ delta, else delta·(|d| − ½ delta), with d = a − y; averaged over all elements.
+
+    Source: Huber, *Robust Estimation of a Location Parameter*, 1964.
+
+    >>> from microgradnet import Tensor, nn
+    >>> nn.HuberLoss()(Tensor([1.0, 3.0]), [0.0, 0.0]).item()
+    1.5
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        if delta <= 0:
-            message = f"HuberLoss: delta must be positive, not {delta}"
-            raise ValueError(message)
+        if not delta > 0:
+            raise ValueError(f"HuberLoss: delta must be positive, not {delta}")
         self.delta = delta
 
     def forward(self, input: Any, target: Any) -> Any:
@@ -90,7 +108,14 @@ class HuberLoss(Loss):
 
 
 class BCELoss(Loss):
-    """−y·ln p − (1 − y)·ln(1 − p) for probabilities p, averaged over all elements."""
+    """−y·ln p − (1 − y)·ln(1 − p) for probabilities p, averaged over all elements.
+
+    The logarithms are at least −100, so that p may be 0 or 1; outside [0, 1] it is a ValueError.
+
+    >>> from microgradnet import Tensor, nn
+    >>> round(nn.BCELoss()(Tensor([0.5, 0.5]), [0.0, 1.0]).item(), 4)  # ln 2
+    0.6931
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         """Return the loss."""
@@ -98,9 +123,13 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """The cross-entropy of σ(z) for raw outputs z, averaged over all elements; δ = (σ(z) − y)/size.
+    """The cross-entropy of σ(z) for raw outputs z, averaged over all elements: ∂C/∂z = (σ(z) − y)/size.
 
-    With ``reduction="batchmean"`` it is the cost of Nielsen's chapter 3, eq. 63, with δ = (a − y)/N.
+    With ``reduction="batchmean"`` it is the cost of Nielsen's chapter 3, eq. 63, and ∂C/∂z = (a − y)/N.
+
+    >>> from microgradnet import Tensor, nn
+    >>> nn.BCEWithLogitsLoss()(Tensor([1000.0, -1000.0]), [1.0, 1.0]).item()
+    500.0
     """
 
     def forward(self, input: Any, target: Any) -> Any:
@@ -108,29 +137,36 @@ class BCEWithLogitsLoss(Loss):
         return F.binary_cross_entropy_with_logits(input, target, self.reduction)
 
 
-class _ClassLoss(Loss):
-    """A loss over classes, which may be weighted."""
+class ClassLoss(Loss):
+    """What the losses over classes share: ``weight``, one number per class, a buffer."""
+
+    weight: Tensor | None
 
     def __init__(self, weight: Operand | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
+        self.weight = None
         if weight is not None:
-            self.register_buffer("weight", np.asarray(weight, float))
-        else:
-            self.weight = None
+            self.register_buffer("weight", np.array(weight, float))
 
 
-class NLLLoss(_ClassLoss):
-    """−wₜ·xₜ for log-probabilities x (N, C) and integer labels t (N,), averaged over the batch (over Σ wₜ)."""
+class NLLLoss(ClassLoss):
+    """−wₜ·xₜ for log-probabilities x (N, C) and integer labels t (N,), averaged over the batch (over Σ wₜ).
+
+    >>> from microgradnet import Tensor, nn
+    >>> nn.NLLLoss()(Tensor([[-1.0, -2.0], [-3.0, -4.0]]), [0, 1]).item()
+    2.5
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         """Return the loss."""
         return F.nll_loss(input, target, self.weight, self.reduction)
 
 
-class CrossEntropyLoss(_ClassLoss):
-    """−ln softmax(x)ₜ for logits x (N, C) and integer labels t (N,) or probabilities (N, C).
+class CrossEntropyLoss(ClassLoss):
+    """−Σ_c y_c·ln softmax(x)_c for logits x (N, C) and integer labels (N,) or probabilities y (N, C).
 
-    Averaged over the batch (over the sum of the labels' weights where classes are weighted).
+    Averaged over the batch, with labels and class weights over the sum of the labels' weights.
+    ``label_smoothing`` ε replaces y by (1 − ε)·y + ε/C.
 
     >>> from microgradnet import Tensor, nn
     >>> round(nn.CrossEntropyLoss()(Tensor([[0.0, 0.0, 0.0, 0.0]]), [3]).item(), 4)  # ln 4
@@ -142,8 +178,7 @@ class CrossEntropyLoss(_ClassLoss):
     ) -> None:
         super().__init__(weight, reduction)
         if not 0 <= label_smoothing <= 1:
-            message = f"CrossEntropyLoss: label_smoothing must lie in [0, 1], not {label_smoothing}"
-            raise ValueError(message)
+            raise ValueError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1], not {label_smoothing}")
         self.label_smoothing = label_smoothing
 
     def forward(self, input: Any, target: Any) -> Any:

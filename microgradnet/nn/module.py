@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from microgradnet.graph import Scope, assign, current_scope, enclosing_modules
 from microgradnet.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import DTypeLike
     from typing_extensions import Self
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
 class Module:
     """A function with parameters: subclass it, set parameters and layers as attributes, write ``forward``.
 
-    Parameters and submodules are found by walking attributes, lists, tuples and dicts in order; their names are
-    paths such as ``layers.0.weight``. A parameter that is reached twice is counted once, under its first name.
+    Parameters and submodules are found by walking attributes, lists, tuples and dicts in order; their names
+    are paths such as ``layers.0.weight``. A parameter that is reached twice is counted once, under its first
+    name.
 
-    The outermost call casts a floating ndarray to the parameters' dtype, and always returns tensors.
+    Calling a model boxes ndarrays and lists of numbers as tensors, floating ones in the dtype of the
+    parameters (integers keep theirs, since they may be indices), so that ``forward`` meets tensors only; and
+    it returns tensors. A tensor of another floating dtype is an error that shows the cast to write.
 
     >>> import numpy as np
     >>> from microgradnet import nn
     >>> class Scale(nn.Module):
     ...     def __init__(self):
     ...         self.factor = nn.Parameter([2.0])
+    ...
     ...     def forward(self, x):
     ...         return x * self.factor
     >>> model = Scale()
@@ -43,110 +48,137 @@ class Module:
     training: bool = True
     """Whether dropout drops and batch norm uses the batch; set by ``train()`` and ``eval()``."""
     _buffer_names: tuple[str, ...] = ()
-    _forward_hooks: tuple[Callable[..., Any], ...] = ()
+    _forward_hooks: tuple[tuple[object, Callable[..., Any]], ...] = ()
 
     def forward(self, *inputs: Any) -> Any:
         """Compute the output; subclasses write this one."""
-        message = f"{type(self).__name__} has no forward(self, x): write one that computes the output"
-        raise NotImplementedError(message)
+        raise NotImplementedError(
+            f"{type(self).__name__} has no forward(self, x): write one that computes the output"
+        )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run ``forward`` with this module on the recording context, so that every node knows its module."""
         outer = current_scope.get()
         outermost = outer.module is None
         if outermost:
-            inputs = self._cast(inputs)
+            inputs = self._received(inputs)
+            if options:
+                options = dict(zip(options, self._received(options.values()), strict=True))
         token = current_scope.set(Scope(enabled=outer.enabled, module=self, outer=outer))
         try:
             output = self.forward(*inputs, **options)
         finally:
             current_scope.reset(token)
-        for hook in self._forward_hooks:
+        for _, hook in self._forward_hooks:
             replaced = hook(self, inputs, output)
             output = output if replaced is None else replaced
-        return Tensor(output) if outermost and isinstance(output, np.ndarray) else output
+        return output if not outermost or isinstance(output, Tensor) else _boxed(output)
 
-    def _cast(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give floating ndarrays (and lists of numbers) the dtype of the parameters."""
-        if all(isinstance(x, Tensor) for x in inputs):
-            return inputs
-        first = next(self.parameters(), None)
-        arrays = [np.asarray(x) if isinstance(x, (list, float)) else x for x in inputs]
-        if first is None:
-            return tuple(arrays)
-        return tuple(
-            [x.astype(first.dtype, copy=False) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in arrays]
-        )
+    def _received(self, inputs: Iterable[Any]) -> tuple[Any, ...]:
+        """Make tensors of arrays and lists of numbers, in the dtype of the parameters where floating."""
+        first = _first_parameter(self, set())
+        dtype = None if first is None else first._array.dtype
+        received = []
+        for x in inputs:
+            if isinstance(x, list) and _holds_numbers(x):
+                x = np.asarray(x)  # noqa: PLW2901 - a list is another way to write an array
+            if isinstance(x, Tensor):
+                if (
+                    dtype is not x._array.dtype
+                    and dtype is not None
+                    and x.dtype.kind == "f"
+                    and x.dtype != dtype
+                ):
+                    raise TypeError(
+                        f"{type(self).__name__}: the input is a tensor of {x.dtype}, "
+                        f"the parameters are {dtype}; "
+                        f"write x.astype('{dtype}') or model.astype('{x.dtype}')"
+                    )
+            elif isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+                cast = dtype is not None and x.dtype.kind == "f"
+                x = Tensor._box(np.asarray(x, dtype if cast else None), None, [0])  # noqa: PLW2901 - the same x
+            received.append(x)
+        return tuple(received)
 
     # ------------------------------------------------------------------ what is inside
 
-    def _attributes(self) -> Iterator[tuple[str, Any]]:
-        """Yield what the walk visits, by name."""
-        yield from vars(self).items()
+    def _attributes(self) -> list[tuple[str, Any]]:
+        """Return what the walk visits, by name, in order."""
+        return [(name, value) for name, value in vars(self).items() if name != "_forward_hooks"]
 
-    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Module | Tensor]]:
-        """Yield every module (this one first) and every parameter and buffer with its path, in order."""
-        stack: list[tuple[str, Any]] = [(prefix, self)]
-        inside: list[Module] = []
-        while stack:
-            path, value = stack.pop()
-            if isinstance(value, Module):
-                if any(value is other for other in inside):
-                    continue
-                inside.append(value)
-                children: list[tuple[str, Any]] = list(value._attributes())
-            elif isinstance(value, (list, tuple)):
-                children = [(str(i), item) for i, item in enumerate(value)]
-            elif isinstance(value, dict):
-                children = [(str(key), item) for key, item in value.items()]
-            else:
+    def _walk(self, *, deep: bool = True) -> Iterator[tuple[str, Module | Tensor]]:
+        """Yield this module, and every module, parameter and buffer inside, under every path that it has.
+
+        What is being walked is not entered again, so that a module may hold its parent. Without ``deep``
+        only this module's own lists, tuples and dicts are opened.
+        """
+        yield "", self
+        frames: list[tuple[str, Any, Iterator[tuple[Any, Any]]]] = [("", self, iter(self._attributes()))]
+        entered = {id(self)}
+        while frames:
+            lead, holder, items = frames[-1]
+            for name, value in items:
                 if isinstance(value, Tensor):
-                    yield path, value
-                continue
-            if isinstance(value, Module):
+                    if isinstance(value, Parameter) or (
+                        isinstance(holder, Module) and name in holder._buffer_names  # noqa: SLF001
+                    ):
+                        yield f"{lead}{name}", value
+                elif isinstance(value, (Module, list, tuple, dict)):
+                    path = f"{lead}{name}"
+                    if isinstance(value, Module):
+                        if id(value) not in entered or not deep:
+                            yield path, value
+                        inside: Any = value._attributes() if deep else ()  # noqa: SLF001
+                    else:
+                        inside = value.items() if isinstance(value, dict) else enumerate(value)
+                    if id(value) not in entered:
+                        entered.add(id(value))
+                        frames.append((path + ".", value, iter(list(inside))))
+                        break
+            else:
+                frames.pop()
+                entered.discard(id(holder))
+
+    def _distinct(self, kind: type) -> Iterator[tuple[str, Any]]:
+        """Yield what the walk finds of one kind, each once, under its first path."""
+        seen: set[int] = set()
+        for path, value in self._walk():
+            if isinstance(value, kind) and id(value) not in seen:
+                seen.add(id(value))
                 yield path, value
-            lead = path + "." if path else ""
-            stack.extend([(lead + name, child) for name, child in reversed(children)])
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """Yield this module (with the empty name) and all modules inside, each once, with their paths."""
-        for path, value in self._walk():
-            if isinstance(value, Module):
-                yield path, value
+        return self._distinct(Module)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all modules inside, each once."""
-        for _, module in self.named_modules():
-            yield module
+        return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter once, with its path."""
-        seen: list[Parameter] = []
-        for path, value in self._walk():
-            if isinstance(value, Parameter) and not any(value is other for other in seen):
-                seen.append(value)
-                yield path, value
+        return self._distinct(Parameter)
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter once."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters())
 
     def register_buffer(self, name: str, value: Any) -> None:
-        """Set a tensor attribute that is saved with the model but not trained, such as a running mean."""
-        setattr(self, name, value if isinstance(value, Tensor) else Tensor(np.asarray(value)))
-        self._buffer_names = (*self._buffer_names, name)
+        """Set a tensor attribute that is saved with the model but not trained, such as a running mean.
+
+        An array is copied. Assigning another tensor to the attribute later keeps it a buffer.
+        """
+        setattr(self, name, value if isinstance(value, Tensor) else Tensor(np.array(value)))
+        if name not in self._buffer_names:
+            self._buffer_names = (*self._buffer_names, name)
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every buffer with its path."""
-        for path, module in self.named_modules():
-            for name in module._buffer_names:
-                yield (f"{path}.{name}" if path else name), getattr(module, name)
+        """Yield every buffer once, with its path."""
+        return ((path, value) for path, value in self._distinct(Tensor) if not isinstance(value, Parameter))
 
     def buffers(self) -> Iterator[Tensor]:
-        """Yield every buffer."""
-        for _, buffer in self.named_buffers():
-            yield buffer
+        """Yield every buffer once."""
+        return (buffer for _, buffer in self.named_buffers())
 
     # ------------------------------------------------------------------ changing all of it
 
@@ -161,17 +193,27 @@ class Module:
         return self.train(mode=False)
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call ``function`` on every module inside and then on this one; returns the module."""
-        for module in reversed(list(self.modules())):
+        """Call ``function`` on this module and every module inside, in order; returns the module.
+
+        >>> from microgradnet import nn
+        >>> def start_at_zero(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.zeros_(module.bias)
+        >>> nn.Sequential(nn.Linear(3, 2)).apply(start_at_zero)[0].bias.tolist()
+        [0.0, 0.0]
+        """
+        for module in list(self.modules()):
             function(module)
         return self
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert all parameters and floating buffers to another floating dtype, in place; returns the module."""
+        """Convert all parameters and floating buffers to another floating dtype, in place.
+
+        Gradients are forgotten. Returns the module.
+        """
         kind = np.dtype(dtype)
         if kind.kind != "f":
-            message = f"parameters need a floating-point dtype, not {kind}"
-            raise TypeError(message)
+            raise TypeError(f"parameters need a floating-point dtype, not {kind}")
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype.kind == "f":
                 tensor.data = tensor.data.astype(kind)
@@ -183,14 +225,25 @@ class Module:
             parameter.grad = None
 
     def register_forward_hook(self, hook: Callable[[Module, Any, Any], Any]) -> Callable[[], None]:
-        """Call ``hook(module, inputs, output)`` after each forward; what it returns (not None) replaces the output.
+        """Call ``hook(module, inputs, output)`` after each forward.
 
+        What it returns replaces the output, unless it is None. Hooks run in the order of their registration.
         Returns a function that removes the hook.
+
+        >>> from microgradnet import nn
+        >>> layer = nn.ReLU()
+        >>> remove = layer.register_forward_hook(lambda module, inputs, output: output + 1)
+        >>> layer([-1.0, 2.0]).tolist()
+        [1.0, 3.0]
+        >>> remove()
+        >>> layer([-1.0, 2.0]).tolist()
+        [0.0, 2.0]
         """
-        self._forward_hooks = (*self._forward_hooks, hook)
+        key = object()
+        self._forward_hooks = (*self._forward_hooks, (key, hook))
 
         def remove() -> None:
-            self._forward_hooks = tuple([other for other in self._forward_hooks if other is not hook])
+            self._forward_hooks = tuple([entry for entry in self._forward_hooks if entry[0] is not key])
 
         return remove
 
@@ -198,35 +251,41 @@ class Module:
 
     def _named_state(self) -> dict[str, Tensor]:
         """Return every parameter and buffer under every name that it has."""
-        buffers = dict(self.named_buffers())
-        return {
-            path: value
-            for path, value in self._walk()
-            if isinstance(value, Parameter) or (isinstance(value, Tensor) and path in buffers)
-        }
+        state: dict[str, Tensor] = {}
+        for path, value in self._walk():
+            if isinstance(value, Tensor):
+                if path in state:
+                    raise ValueError(
+                        f"{type(self).__name__}: two parameters are called {path!r}; rename one of them"
+                    )
+                state[path] = value
+        return state
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of all parameters and buffers, by path."""
+        """Return copies of all parameters and buffers, by path: every path, where one is reached twice."""
         return {path: tensor.data.copy() for path, tensor in self._named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy the arrays of ``state`` into the parameters and buffers.
+        """Copy the arrays of ``state`` into the parameters and buffers, in their dtypes.
 
         Names and shapes must fit exactly; otherwise nothing is changed, and the error lists what does not.
         """
         own = self._named_state()
-        problems = [f"missing: {name} {tensor.shape}" for name, tensor in own.items() if name not in state]
-        problems += [f"unexpected: {name} {np.shape(array)}" for name, array in state.items() if name not in own]
-        problems += [
-            f"{name}: the model has shape {tensor.shape}, the state {np.shape(state[name])}"
-            for name, tensor in own.items()
-            if name in state and np.shape(state[name]) != tensor.shape
-        ]
-        if problems:
-            message = f"load_state_dict: the state does not fit {type(self).__name__}:\n  " + "\n  ".join(problems)
-            raise ValueError(message)
+        arrays = {name: x._array if isinstance(x, Tensor) else np.asarray(x) for name, x in state.items()}
+        problems = [f"missing: {name} {tensor.shape}" for name, tensor in own.items() if name not in arrays]
+        problems += [f"unexpected: {name} {array.shape}" for name, array in arrays.items() if name not in own]
         for name, tensor in own.items():
-            assign(tensor, np.asarray(state[name]))
+            array = arrays.get(name, tensor._array)
+            if array.shape != tensor.shape:
+                problems.append(f"{name}: the model has shape {tensor.shape}, the state {array.shape}")
+            elif not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+                problems.append(f"{name}: the model has dtype {tensor.dtype}, the state {array.dtype}")
+        if problems:
+            raise ValueError(
+                "\n  ".join([f"load_state_dict: the state does not fit {type(self).__name__}:", *problems])
+            )
+        for name, tensor in own.items():
+            assign(tensor, arrays[name])
 
     # ------------------------------------------------------------------ text
 
@@ -234,33 +293,51 @@ class Module:
         """Return what the layer's line shows in brackets."""
         return ""
 
+    @reprlib.recursive_repr("…")  # a module may hold its parent
     def __repr__(self) -> str:
-        children = [
-            (name, value)
-            for name, value in _flattened(self._attributes())
-            if isinstance(value, Module) and value is not self
-        ]
-        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
-        inside = ",\n  ".join(lines)
         head = self.extra_repr()
-        if not lines:
-            return f"{type(self).__name__}({head})"
-        return f"{type(self).__name__}({head}\n  {inside}\n)"
+        lines = [
+            f"({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self._walk(deep=False)
+            if name and isinstance(child, Module)
+        ]
+        inside = head + "\n  " + ",\n  ".join(lines) + "\n" if lines else head
+        return f"{type(self).__name__}({inside})"
 
 
-def _flattened(items: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Open lists, tuples and dicts, joining the names."""
-    for name, value in items:
-        if isinstance(value, (list, tuple)):
-            yield from _flattened(iter([(f"{name}.{i}", item) for i, item in enumerate(value)]))
-        elif isinstance(value, dict):
-            yield from _flattened(iter([(f"{name}.{key}", item) for key, item in value.items()]))
-        else:
-            yield name, value
+def _first_parameter(holder: Any, entered: set[int]) -> Parameter | None:
+    """Return the parameter that the walk meets first: a quicker walk, for every call of a model."""
+    values = vars(holder) if isinstance(holder, Module) else holder
+    for value in values.values() if isinstance(values, dict) else values:
+        if isinstance(value, Parameter):
+            return value
+        if isinstance(value, (Module, list, tuple, dict)) and id(value) not in entered:
+            entered.add(id(value))
+            found = _first_parameter(value, entered)
+            if found is not None:
+                return found
+    return None
+
+
+def _boxed(output: Any) -> Any:
+    """Make tensors of the arrays that a model returns, inside tuples and lists too."""
+    if isinstance(output, (np.ndarray, np.generic)):
+        return Tensor(output)
+    if type(output) in (tuple, list):
+        return type(output)([_boxed(item) for item in output])
+    return output
+
+
+def _holds_numbers(values: list[Any]) -> bool:
+    """Whether a (nested) list is another way to write an array."""
+    first: Any = values
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    return isinstance(first, (bool, int, float, np.generic))
 
 
 def layer_name(layer: Module) -> str:
     """Return how an error message names a layer: its repr, and its path in the model that is being called."""
-    modules = list(enclosing_modules(current_scope.get()))
-    path = next((path for path, module in modules[-1].named_modules() if module is layer), "") if modules else ""
+    *_, model = [layer, *enclosing_modules(current_scope.get())]
+    path = next((path for path, module in model.named_modules() if module is layer), "")
     return f"layer '{path}' {layer!r}" if path else repr(layer)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class BatchNorm1d(Module):
-    """(x − μ) / √(σ² + eps) · weight + bias per feature, for x (N, C) or (N, C, L).
+    """(x − μ) / √(σ² + eps) · weight + bias per feature, for x (N, C) or (N, C, L) and C = num_features.
 
     In training μ and σ² are the batch's, and the buffers ``running_mean`` and ``running_var`` follow them by
-    ``momentum``; in ``eval()`` the buffers are used.
+    ``momentum``; in ``eval()`` the buffers are used. A batch of one is a ValueError in training.
 
     Source: Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
 
@@ -47,12 +47,12 @@ class BatchNorm1d(Module):
 
     def forward(self, x: Any) -> Any:
         """Normalise."""
-        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
-            message = (
-                f"{layer_name(self)}: the input has shape {x.shape}, expected (N, {self.num_features}) "
-                f"or (N, {self.num_features}, L)"
+        features = self.num_features
+        if x.ndim not in {2, 3} or x.shape[1] != features:
+            raise ValueError(
+                f"{layer_name(self)}: the input has shape {x.shape}, "
+                f"expected (N, {features}) or (N, {features}, L)"
             )
-            raise ValueError(message)
         y = F.batch_norm(
             x,
             self.running_mean,
@@ -86,18 +86,14 @@ class LayerNorm(Module):
     def __init__(
         self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: DTypeLike = np.float32
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        wanted = normalized_shape
+        self.normalized_shape = (wanted,) if isinstance(wanted, int) else tuple(wanted)
         self.eps = eps
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype)
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         """Normalise."""
-        if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
-            message = (
-                f"{layer_name(self)}: the input has shape {x.shape}, expected to end in {self.normalized_shape}"
-            )
-            raise ValueError(message)
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Dropout(Module):
-    """Zero each element with probability p in training, scaling the others by 1/(1 − p); identity in ``eval()``.
+    """In training, zero each element with probability p and scale the others by 1/(1 − p).
 
-    The mask is drawn in the forward pass from ``rng`` (the default generator without) and kept for the backward.
+    In ``eval()`` it is the identity. The mask is drawn in the forward pass from ``rng`` (the default
+    generator without) and kept for the backward.
 
     Source: Srivastava et al., *Dropout*, 2014, section 10 (the inverted form).
 
@@ -26,13 +27,12 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         if not 0 <= p < 1:
-            message = f"Dropout: p must be at least 0 and below 1, not {p}"
-            raise ValueError(message)
+            raise ValueError(f"Dropout: p must be at least 0 and below 1, not {p}")
         self.p = p
         self.rng = rng
 
     def forward(self, x: Any) -> Any:
-        """Apply it."""
+        """Return x with elements dropped."""
         return F.dropout(x, self.p, self.training, rng=self.rng)
 
     def extra_repr(self) -> str:

@@ -19,7 +19,7 @@ def _ratio(a: Any, b: Any) -> Any:
         return np.divide(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.divide(a, b)
-    return np.where(np.equal(a, 0), y.dtype.type(0), y)
+    return np.where(np.equal(a, 0), 0.0, y)
 
 
 _quotient_rules = (lambda g, _y, _a, b: ratio(g, b), lambda g, _y, a, b: ratio(ratio(-g * a, b), b))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microgradnet.ops.arithmetic import ratio
-from microgradnet.ops.compare import equal, greater, where, zeros_like
+from microgradnet.ops.compare import equal, greater, logical_and, where, zeros_like
 from microgradnet.primitive import Primitive
 
 exp = Primitive("exp", np.exp, lambda g, y, _x: g * y)
@@ -29,21 +29,22 @@ _LARGEST_EXPONENT = {  # exp of it is the last that does not overflow, per float
 }
 
 
-def _floating(x: Any) -> Any:
+def floating(x: Any) -> Any:
+    """Return x as an array of floats: float64 where it is none."""
     return x if isinstance(x, np.ndarray) and x.dtype.kind == "f" else np.asarray(x, float)
 
 
 def _sigmoid(x: Any) -> Any:
-    x = _floating(x)
+    x = floating(x)
     y = np.negative(x, np.empty_like(x))
-    np.minimum(y, _LARGEST_EXPONENT[y.dtype], y)  # exp must not overflow; σ is below 1e-37 there
+    np.minimum(y, _LARGEST_EXPONENT[y.dtype], out=y)  # exp must not overflow; σ is below 1e-37 there
     np.exp(y, y)
     np.add(y, 1, y)
     return np.reciprocal(y, y)
 
 
 def _softplus(x: Any) -> Any:
-    x = _floating(x)
+    x = floating(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -63,7 +64,7 @@ elu = Primitive(
 
 
 def _erf_forward(x: Any) -> Any:
-    x = _floating(x)
+    x = floating(x)
     return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
 
 
@@ -104,7 +105,7 @@ minimum = Primitive(
 _clip = Primitive(
     "clip",
     np.clip,
-    # Inside, bounds included, the gradient is x's; outside that of the bound that was hit (low > high: of high).
+    # Inside, bounds included, the gradient is x's; outside that of the bound that was hit (low > high: high).
     lambda g, _y, x, low, high: where(greater(low, x), 0, where(greater(x, high), 0, g)),
     lambda g, _y, x, low, high: where(greater(low, x), where(greater(low, high), 0, g), 0),
     lambda g, _y, x, low, high: where(greater(maximum(x, low), high), g, 0),
@@ -134,11 +135,18 @@ def _pow_rule(g: Any, _y: Any, x: Any, *, n: float) -> Any:
 
 
 _pow_number = Primitive("pow", lambda x, *, n: x**n, _pow_rule)
+
+
+def _base_rule(g: Any, _y: Any, a: Any, b: Any) -> Any:
+    """g·b·a**(b−1), a negative exponent as a denominator: infinite only where g is not 0; 0 at a = b = 0."""
+    g = where(logical_and(equal(a, 0), equal(b, 0)), 0, g)
+    return ratio(g, _pow_array(a, maximum(1 - b, 0))) * (b * _pow_array(a, maximum(b - 1, 0)))
+
+
 _pow_array: Primitive = Primitive(
     "pow",
     np.power,
-    # b·a**(b−1), a negative exponent in the denominator: 0 where b = 0, infinite only where g is not 0.
-    lambda g, _y, a, b: ratio(g * b * _pow_array(a, maximum(b - 1, 0)), _pow_array(a, maximum(1 - b, 0))),
+    _base_rule,
     lambda g, y, a, _b: g * where(equal(a, 0), 0, y * log(where(equal(a, 0), 1, a))),
 )
 

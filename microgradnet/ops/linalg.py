@@ -77,7 +77,7 @@ def outer(a: Any, b: Any) -> Any:
 
 def _einsum_rule(i: int) -> Any:
     def rule(g: Any, _y: Any, *xs: Any, terms: tuple[str, ...], out: str) -> Any:
-        """Swap the roles of operand i and the result; a letter that only operand i has was summed: spread g."""
+        """Swap the roles of operand i and the result; a letter that only i has was summed: spread g."""
         others = [(term, x) for k, (term, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
         elsewhere = set(out).union(*[term for term, _ in others])
         sizes = dict(zip(terms[i], xs[i].shape, strict=True))

@@ -43,14 +43,13 @@ def _spread(g: Any, shape: tuple[int, ...], axis: Axes) -> Any:
     return broadcast_to(_keep(g, shape, axis), shape)
 
 
-def _mean(x: Any, *, axis: Axes, keepdims: bool) -> Any:
+def _mean(x: Any, *, axis: Axes, keepdims: Any) -> Any:
     count = _count(x.shape, axis)
     if not count:
         message = f"mean over axis {axis} of shape {x.shape}: there is nothing to average"
         raise ValueError(message)
-    return (
-        np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else float) / count
-    )
+    dtype = None if x.dtype.kind == "f" else float
+    return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=dtype) / count
 
 
 _sum = Primitive(
@@ -132,7 +131,7 @@ def std(x: Any, axis: Axes = None, *, ddof: int = 0, keepdims: bool = False) -> 
 
 
 def _prod_rule(g: Any, _y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:
-    """∂/∂xᵢ is the product of the others, also where elements are zero, so it is multiplied out and not divided."""
+    """∂/∂xᵢ is the product of the others, multiplied out and not divided, so that zeros are exact."""
     axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     rest = tuple([a for a in range(x.ndim) if a not in axes])
     order, count = rest + axes, _count(x.shape, axis)
@@ -153,7 +152,7 @@ def prod(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
 def _finite_max(x: Any, axis: Axes) -> Any:
     """Return the maximum along axis, kept, and 0 where it is infinite, so that x − max is never inf − inf."""
     top = np.max(x, axis=axis, keepdims=True)
-    return np.where(np.isfinite(top), top, top.dtype.type(0))
+    return np.where(np.isfinite(top), top, 0.0)
 
 
 def _logsumexp_forward(x: Any, *, axis: Axes, keepdims: bool) -> Any:
@@ -178,7 +177,7 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
 def _softmax_forward(x: Any, *, axis: Axes) -> Any:
     y = np.exp(x - _finite_max(x, axis))
     total = np.add.reduce(y, axis=axis, keepdims=True)
-    y /= np.where(total == 0, total.dtype.type(1), total)
+    y /= np.where(total == 0, 1.0, total)
     return y
 
 
@@ -197,7 +196,7 @@ def softmax(x: Any, axis: Axes = -1) -> Any:
 def _log_softmax_forward(x: Any, *, axis: Axes) -> Any:
     shifted = x - _finite_max(x, axis)
     total = np.add.reduce(np.exp(shifted), axis=axis, keepdims=True)
-    shifted -= np.log(np.where(total == 0, total.dtype.type(1), total))
+    shifted -= np.log(np.where(total == 0, 1.0, total))
     return shifted
 
 
@@ -225,7 +224,7 @@ _norm = Primitive(
 
 
 def norm(x: Any, ord: float | None = None, axis: Axes = None, *, keepdims: bool = False) -> Any:
-    """Vector norm along the axes (of all elements by default): 2 (√Σx², 0 derivative at the origin), 1, or inf."""
+    """Vector norm along the axes (all by default): 2 (√Σx², derivative 0 at the origin), 1, or inf."""
     if ord is None or ord == 2:
         return _norm(x, axis=axis, keepdims=keepdims)
     if ord == 1:

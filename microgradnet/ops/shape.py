@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Axes: TypeAlias = "int | tuple[int, ...] | None"
 
-_reshape = Primitive(
+_reshape: Primitive = Primitive(
     "reshape", lambda x, *, shape: x.reshape(shape), lambda g, _y, _x, **_: _reshape(g, shape=_x.shape)
 )
 _expand_dims = Primitive(
@@ -28,7 +28,7 @@ _expand_dims = Primitive(
 _squeeze = Primitive(
     "squeeze", lambda x, *, axis: np.squeeze(x, axis), lambda g, _y, _x, **_: _reshape(g, shape=_x.shape)
 )
-_transpose = Primitive(
+_transpose: Primitive = Primitive(
     "transpose",
     lambda x, *, axes: x.transpose(axes),
     lambda g, _y, _x, *, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))),
@@ -115,7 +115,9 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     (axis,), size = normalize_axis_tuple(axis, x.ndim), x.shape[axis]
     if isinstance(indices_or_sections, int):
         if size % indices_or_sections:
-            message = f"split: {size} elements on axis {axis} cannot be cut into {indices_or_sections} equal sections"
+            message = (
+                f"split: {size} elements on axis {axis} do not make {indices_or_sections} equal sections"
+            )
             raise ValueError(message)
         cuts = [size // indices_or_sections * i for i in range(indices_or_sections + 1)]
     else:

@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 class SGD(Optimizer):
     """Stochastic gradient descent: w ← w − lr·v, with PyTorch's definitions of every term.
 
-    g ← g + weight_decay·w; v ← momentum·v + (1 − dampening)·g (v ← g at the first step); with ``nesterov`` the step
-    is along g + momentum·v.
+    g ← g + weight_decay·w; v ← momentum·v + (1 − dampening)·g (v ← g at the first step); with ``nesterov``
+    the step is along g + momentum·v.
 
-    Sources: Sutskever et al., *On the importance of initialization and momentum in deep learning*, 2013; PyTorch's
+    ``params`` are parameters, (name, parameter) pairs, or groups with hyperparameters of their own, as in
+    ``SGD([{"params": weights, "weight_decay": 1e-4}, {"params": biases}], lr=0.1)``. A negative
+    hyperparameter, or ``nesterov`` without momentum or with dampening, is a ValueError.
+
+    Sources: Sutskever et al., *On the importance of initialization and momentum in deep learning*, 2013; the
     documentation of ``torch.optim.SGD`` for the order of the terms.
 
     >>> from microgradnet import nn, optim
-    >>> w = nn.Parameter([1.0, -2.0])
-    >>> optimizer = optim.SGD([w], lr=0.1)
+    >>> w = nn.Parameter([1.0, -2.0], dtype=float)
+    >>> optimizer = optim.SGD([w], lr=0.25)
     >>> (w * w).sum().backward()
     >>> optimizer.step()
-    >>> w.data.round(4).tolist()
-    [0.800000011920929, -1.600000023841858]
+    >>> w.tolist()
+    [0.5, -1.0]
     """
 
     def __init__(
@@ -37,27 +41,27 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-            },
-        )
+        hyper = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }
+        super().__init__(params, hyper)
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse negative numbers, and Nesterov's variant without plain momentum."""
         super().check(group)
-        for name in ("momentum", "weight_decay"):
-            if group[name] < 0:
-                message = f"SGD: {name} must not be negative, got {group[name]}"
-                raise ValueError(message)
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            message = "SGD: nesterov=True needs momentum above 0 and dampening=0"
-            raise ValueError(message)
+        momentum = group["momentum"]
+        if not (momentum >= 0 and group["weight_decay"] >= 0):
+            name = "weight_decay" if momentum >= 0 else "momentum"
+            raise ValueError(f"SGD: {name} must not be negative, got {group[name]}")
+        if group["nesterov"] and (momentum == 0 or group["dampening"] != 0):
+            raise ValueError(
+                "SGD: nesterov=True needs momentum above 0 and dampening=0, "
+                f"got {momentum} and {group['dampening']}"
+            )
 
     @staticmethod
     def rule(

@@ -1,0 +1,216 @@
+"""draw(): one call from a tensor or a model to its picture, in the form that is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from microgradnet.graph import Scope, Value, current_scope
+from microgradnet.tensor import Tensor
+from microgradnet.viz.dot import to_digraph
+from microgradnet.viz.mermaid import to_mermaid
+from microgradnet.viz.picture import SHOWABLE, Wishes, build
+from microgradnet.viz.style import THEMES
+from microgradnet.viz.text import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import graphviz
+
+FORMATS = ("graphviz", "text", "mermaid")
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+
+
+@overload
+def draw(
+    target: Any,
+    *inputs: Any,
+    format: Literal["graphviz"] = "graphviz",
+    show: Sequence[str] = ...,
+    direction: str = ...,
+    depth: int | None = ...,
+    constants: bool = ...,
+    highlight: tuple[Any, Any] | None = ...,
+    names: Mapping[str, Any] | None = ...,
+    theme: str = ...,
+    legend: bool = ...,
+    limit: int = ...,
+) -> graphviz.Digraph: ...
+@overload
+def draw(
+    target: Any,
+    *inputs: Any,
+    format: Literal["text", "mermaid"],
+    show: Sequence[str] = ...,
+    direction: str = ...,
+    depth: int | None = ...,
+    constants: bool = ...,
+    highlight: tuple[Any, Any] | None = ...,
+    names: Mapping[str, Any] | None = ...,
+    theme: str = ...,
+    legend: bool = ...,
+    limit: int = ...,
+) -> str: ...
+def draw(
+    target: Any,
+    *inputs: Any,
+    format: str = "graphviz",
+    show: Sequence[str] = ("shape", "value", "grad"),
+    direction: str = "TB",
+    depth: int | None = None,
+    constants: bool = True,
+    highlight: tuple[Any, Any] | None = None,
+    names: Mapping[str, Any] | None = None,
+    theme: str = "light",
+    legend: bool = True,
+    limit: int = 2000,
+) -> Any:
+    """Draw how a tensor was computed, or what a model computes: ``draw(loss)``, ``draw(model, x)``.
+
+    Every edge is drawn and carries the shape of its value (none: a single number), so that ``x * x`` has two.
+    Modules are nested clusters. Names are the caller's ``names``, the paths of parameters, or the tensors'
+    own. A model is called once, with recording on, in the mode that it is in (call ``model.eval()`` first
+    where running statistics must not move). The same program gives the same picture, byte for byte.
+
+    Parameters
+    ----------
+    target, inputs
+        A tensor or a list of tensors that have a history; or a model and its example inputs.
+    format
+        ``"graphviz"`` (a ``graphviz.Digraph``: ``.source``, ``.render()``, shown by notebooks), ``"text"``
+        (a tree for terminals), ``"mermaid"`` (for Markdown).
+    show
+        Any of ``"shape"``, ``"dtype"``, ``"value"``, ``"grad"`` (what is stored in ``.grad``) and
+        ``"backward"`` (∂L: the derivative of the result by every node, from one backward pass that is made
+        for the picture and stores nothing).
+    direction
+        Where the values flow: ``"TB"`` (down), ``"LR"``, ``"BT"``, ``"RL"``.
+    depth
+        How many levels of modules are opened; deeper ones are one box each. None: all.
+    constants
+        False hides single numbers, and constants whose value no gradient rule reads.
+    highlight
+        ``(from, to)``: emphasises every path between two tensors, or between two names.
+    names
+        Names for tensors, such as ``locals()``.
+    theme
+        ``"light"`` or ``"dark"``.
+    legend
+        Whether the kinds of nodes are explained.
+    limit
+        The most nodes that are drawn: a larger graph has its modules closed, then its middle folded into one
+        box, and says so.
+
+    Raises
+    ------
+    TypeError
+        Where there is nothing that can be drawn, or a model without an example input.
+    ValueError
+        Where a tensor has no history, or an option is unknown.
+
+    Examples
+    --------
+    >>> import microgradnet as mg
+    >>> x = mg.Tensor(3.0, requires_grad=True, name="x")
+    >>> print(draw(x * x, format="text"))
+    #2 mul [loss] = 9
+    ├─ #1 x [parameter] = 3, no gradient yet
+    └─ #1 x ↑
+    """
+    _check("format", format, FORMATS)
+    _check("direction", direction, DIRECTIONS)
+    _check("theme", theme, tuple(THEMES))
+    for word in [show] if isinstance(show, str) else show:
+        _check("show", word, SHOWABLE)
+    if limit < 2 or (depth is not None and depth < 0):
+        message = f"draw: limit must be at least 2 and depth at least 0, not limit={limit} and depth={depth}"
+        raise ValueError(message)
+    roots, examples = _roots(target, inputs)
+    picture = build(
+        roots,
+        Wishes(
+            show=(show,) if isinstance(show, str) else tuple(show),
+            depth=depth,
+            constants=constants,
+            highlight=highlight,
+            names=names or {},
+            inputs=examples,
+            limit=limit,
+        ),
+    )
+    if format == "text":
+        return to_text(picture)
+    if format == "mermaid":
+        return to_mermaid(picture, direction=direction, theme=theme, legend=legend)
+    return to_digraph(picture, direction=direction, theme=theme, legend=legend)
+
+
+def _check(option: str, given: Any, known: Sequence[str]) -> None:
+    if given not in known:
+        choices = ", ".join([repr(word) for word in known])
+        message = f"draw: {option}={given!r} is unknown; it may be {choices}"
+        raise ValueError(message)
+
+
+def _roots(target: Any, inputs: tuple[Any, ...]) -> tuple[list[Value], tuple[int, ...]]:
+    """Return the tensors to draw, and the node numbers of the example inputs."""
+    if callable(target) and hasattr(target, "named_parameters"):
+        return _called(target, inputs)
+    if inputs:
+        message = f"draw: example inputs go with a model; {_kind(target)} is drawn alone: draw(tensor)"
+        raise TypeError(message)
+    return _tensors(target, "it was given"), ()
+
+
+def _tensors(value: Any, origin: str) -> list[Value]:
+    """Return the tensors in a value, all of which have something to draw."""
+    found = list(value) if isinstance(value, (list, tuple)) else [value]
+    for tensor in found or [None]:
+        if not isinstance(tensor, Value):
+            message = (
+                f"draw: {origin} {_kind(tensor)}; it takes a tensor, a list of tensors, or a model with an "
+                "example input: draw(model, x)"
+            )
+            raise TypeError(message)
+        if tensor._node is None:
+            message = (
+                "draw: this tensor has no history; compute it from tensors with requires_grad=True, "
+                "outside no_grad(), and before detach()"
+            )
+            raise ValueError(message)
+    return found
+
+
+def _called(model: Any, inputs: tuple[Any, ...]) -> tuple[list[Value], tuple[int, ...]]:
+    """Call a model on its example inputs, with recording on wherever we are."""
+    kind = type(model).__name__
+    if not inputs:
+        message = f"draw({kind}): a model is drawn from one call; give an example input: draw(model, x)"
+        raise TypeError(message)
+    dtype = next((p.dtype for _, p in model.named_parameters()), None)
+    named = [_example(x, dtype, "input" if len(inputs) == 1 else f"input {i}") for i, x in enumerate(inputs)]
+    token = current_scope.set(Scope(enabled=True))
+    try:
+        output = model(*named)
+    finally:
+        current_scope.reset(token)
+    numbers = [x._node.number for x in named if isinstance(x, Value) and x._node is not None]
+    return _tensors(output, f"{kind} returned"), tuple(numbers)
+
+
+def _example(x: Any, dtype: Any, name: str) -> Any:
+    """Make a named leaf of floating-point numbers, so that a model without parameters is recorded too."""
+    if isinstance(x, Value) and x._node is not None:
+        return x
+    array = x._array if isinstance(x, Value) else np.asarray(x)
+    if array.dtype.kind != "f":
+        return x
+    if not isinstance(x, Value):
+        array = np.asarray(array, dtype)
+    return Tensor(array, requires_grad=True, name=name)
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
