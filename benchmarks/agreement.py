@@ -1,4 +1,4 @@
-"""Whether two implementations do the same work: the same losses and the same updates, up to float32's rounding."""
+"""Whether two implementations do the same work: the same losses and updates, up to float32's rounding."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from benchmarks.workloads import Workload
 
 TOLERANCE = 1e-3
-"""Of a loss, and of an array's largest update; rounding in float32 stays well below, a wrong gradient does not."""
+"""Of a loss, and of an array's largest update; rounding stays well below, a wrong gradient does not."""
 
 
-def check(workload: Workload, expected: Callable[[Workload], Trainer], given: Callable[[Workload], Trainer]) -> None:
+def check(
+    workload: Workload, expected: Callable[[Workload], Trainer], given: Callable[[Workload], Trainer]
+) -> None:
     """Train both on every batch once; raise AssertionError where a loss or an update differs."""
     right, other = expected(workload), given(workload)
     for i, (ours, theirs) in enumerate(zip(right.batches, other.batches, strict=True)):
@@ -27,4 +29,4 @@ def check(workload: Workload, expected: Callable[[Workload], Trainer], given: Ca
         assert a.dtype == b.dtype == np.float32, f"array {i}: {b.dtype}, expected float32"
         update = np.max(np.abs(a - start))
         error = np.max(np.abs(a - b))
-        assert error <= TOLERANCE * update, f"array {i} differs by {error}, where the largest update is {update}"
+        assert error <= TOLERANCE * update, f"array {i} differs by {error}; its largest update is {update}"

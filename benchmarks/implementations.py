@@ -19,7 +19,7 @@ class Trainer(Protocol):
     """The workload's, in the implementation's own kind of array: the conversion is not timed."""
 
     def step(self, x: Any, y: Any) -> Any:
-        """Forward, loss, backward and update; return the loss as a number of its own kind, which has ``item()``."""
+        """Forward, loss, backward and update; return the loss in its own kind of number (``.item()``)."""
 
     def weights(self) -> list[Array]:
         """Return the weights as they are now, in the order and the shapes of ``Workload.weights``."""

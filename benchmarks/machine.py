@@ -14,8 +14,9 @@ from microgradnet import __version__
 
 
 def describe() -> dict[str, Any]:
-    """Return the processor, the system, Python, the BLAS that NumPy uses, and the packages that are compared."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]  # takes a mode
+    """Return the processor, the system, Python, NumPy's BLAS, and the packages that are compared."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    peers = [peer for peer in IMPLEMENTATIONS if peer.package != "microgradnet" and peer.present]
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -23,7 +24,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "blas": f"{blas['name']} {blas['version']}",
         "microgradnet": __version__,
-        **{peer.package: peer.version for peer in IMPLEMENTATIONS if peer.package != "microgradnet" and peer.present},
+        **{peer.package: peer.version for peer in peers},
     }
 
 

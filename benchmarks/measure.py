@@ -32,7 +32,7 @@ def measure(workload: Workload, rounds: int) -> dict[str, Any]:
 
 
 def summarised(times: timing.Times) -> dict[str, Any]:
-    """Return medians and quartiles in microseconds, and the median over the rounds of the ratio to NumPy by hand."""
+    """Return medians and quartiles in microseconds, and the median of the rounds' ratios to NumPy by hand."""
     results = {}
     for name, seconds in times.items():
         low, _, high = quantiles(seconds, n=4)

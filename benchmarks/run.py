@@ -37,13 +37,13 @@ def measured(threads: str, options: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Print the tables and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few rounds: to see that it works, not to publish")
+    parser.add_argument("--quick", action="store_true", help="a few rounds: to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     names = [*[workload.name for workload in WORKLOADS], "chain"]
     parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     arguments = parser.parse_args()
     options = ["--quick"] * arguments.quick + (["--only", arguments.only] if arguments.only else [])
-    results = []
+    results: list[dict[str, Any]] = []
     for threads in ("one", "all"):
         result = measured(threads, options)
         if not results:

@@ -30,7 +30,7 @@ def rounds(makers: Mapping[str, Callable[[Workload], Trainer]], workload: Worklo
 
 
 def block(trainer: Trainer, steps: int) -> float:
-    """Return the seconds that a step takes on average, after as many steps as a quarter of the block to warm up."""
+    """Return the seconds that a step takes on average; a quarter as many steps before it warm up."""
     gc.collect()  # what others left is not to be paid for here
     step = trainer.step
     warm = list(islice(cycle(trainer.batches), max(steps // 4, 2)))

@@ -1,4 +1,4 @@
-"""What is trained: three small networks with their initial weights, their batches and the targets for their times."""
+"""What is trained: three small networks with their weights, their batches and the targets for their times."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ INK = 0.19
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, its loss and its batches, in float32; the same for every implementation, whenever it is asked."""
+    """A network, its loss and its batches, in float32; the same whenever it is asked."""
 
     name: str
     sizes: tuple[int, ...]
     activation: str  # after every layer: sigmoid; between the layers: relu
-    loss: str  # quadratic: ½‖a − y‖² with one-hot y; cross-entropy: −ln softmax(z)ₜ with labels t; mean over the batch
+    loss: (
+        str  # quadratic: ½‖a − y‖², y one-hot; cross-entropy: −ln softmax(z)ₜ, t labels; mean over the batch
+    )
     batch: int
     rate: float
     steps: int  # in a timed block
     at_most: float  # target: eager's time as a multiple of hand-written NumPy's
-    faster_than: Mapping[str, float] = field(default_factory=dict, hash=False)  # target: their time over eager's
+    faster_than: Mapping[str, float] = field(default_factory=dict, hash=False)  # target: peer over eager
 
     @property
     def title(self) -> str:
@@ -48,7 +50,7 @@ class Workload:
         return [array.astype(np.float32) for array in arrays]
 
     def batches(self) -> list[tuple[Array, Array]]:
-        """Return new arrays x (batch, in) in [0, 1), and y: one-hot rows or labels, as the loss wants them."""
+        """Return new arrays x (batch, in) in [0, 1), and y, one-hot rows or labels as the loss wants them."""
         rng = np.random.default_rng(2)
         pairs = []
         for _ in range(BATCHES):

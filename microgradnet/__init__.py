@@ -7,6 +7,7 @@ from microgradnet.ops import manual_seed
 from microgradnet.primitive import Primitive
 from microgradnet.serialization import load, load_state, save
 from microgradnet.tensor import Parameter, Tensor
+from microgradnet.viz import draw
 
 __version__ = "0.1.0"
 
@@ -15,6 +16,7 @@ __all__ = [
     "Primitive",
     "Tensor",
     "datasets",
+    "draw",
     "grad",
     "hessian",
     "hvp",

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serialization": FRAMEWORK,
     "datasets": set(),
     "delta": set(),
-    "viz": {"graph", "primitive", "tensor"},
+    "viz": ENGINE,
     "checking": FRAMEWORK | {"gradients", "delta"},
     "compiler": FRAMEWORK,
     "train": FRAMEWORK | {"serialization", "datasets"},

@@ -1,4 +1,4 @@
-"""The training step with HIPS autograd: the loss as a function of the weights, its gradient, an update in place."""
+"""The training step with HIPS autograd: the gradient of a function of the weights, an update in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training step in JAX, compiled as a whole by ``jit``: no eager peer, but the compiler to be measured against."""
+"""The training step in JAX, compiled as a whole by ``jit``: not an eager peer, but for comparison."""
 
 from __future__ import annotations
 

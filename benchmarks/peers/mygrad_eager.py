@@ -1,4 +1,4 @@
-"""The training step with MyGrad: its tensors, activations and losses, without its guard of memory, which takes time."""
+"""The training step with MyGrad, without its guard of memory, which takes time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Trainer:
 
     def __init__(self, workload: Workload) -> None:
         mg.turn_memory_guarding_off()
-        self._weights = [mg.tensor(array) for array in workload.weights()]
+        self._weights: list[Any] = [mg.tensor(array) for array in workload.weights()]
         self._rate = workload.rate
         self._activate = sigmoid if workload.activation == "sigmoid" else relu
         self._quadratic = workload.loss == "quadratic"

@@ -1,4 +1,4 @@
-"""The training step written by hand in NumPy, the measure of all others: no call and no array that it can do without."""
+"""The training step written by hand in NumPy, the measure of all others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.workloads import Array, Workload
 
 
@@ -46,7 +48,9 @@ class Trainer:
         self._weights = workload.weights()
         self._rate = workload.rate / workload.batch  # the mean over the batch, taken where it costs least
         self.batches = workload.batches()
-        self.step = self._quadratic if workload.loss == "quadratic" else self._cross_entropy
+        self.step: Callable[[Array, Array], Any] = (
+            self._quadratic if workload.loss == "quadratic" else self._cross_entropy
+        )
 
     def weights(self) -> list[Array]:
         """Return them."""

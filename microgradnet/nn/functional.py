@@ -298,7 +298,7 @@ _bce: Primitive = Primitive(
     "bce",
     _bce_forward,
     lambda g, _loss, p, y: g * (p - y) / ops.maximum(p * (1 - p), 1e-12),
-    lambda g, _loss, p, _y: g * (_bce(p, 0.0) - _bce(p, 1.0)),
+    lambda g, _loss, p, _y: g * (_bce(p, 1.0) - _bce(p, 0.0)),
 )
 
 

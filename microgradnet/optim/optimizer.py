@@ -146,7 +146,8 @@ class Optimizer:
         groups, first = [], 0
         for group in self.param_groups:
             positions = list(range(first, first + len(group["params"])))
-            groups.append({**group, "params": positions})
+            copy = {name: list(value) if isinstance(value, list) else value for name, value in group.items()}
+            groups.append({**copy, "params": positions})
             first += len(positions)
         return {
             "state": {
@@ -217,6 +218,10 @@ def _names(groups: Iterable[Mapping[str, Any]]) -> list[str | None]:
 def _by_position(state: Mapping[Any, Any], count: int) -> list[Mapping[str, Any]]:
     """Return the state of each parameter; after a way through JSON the positions are strings."""
     numbered = {int(i): entries for i, entries in state.items()}
+    if beyond := [i for i in numbered if not 0 <= i < count]:
+        raise ValueError(
+            f"load_state_dict: there is state of parameter {beyond[0]}, but there are {count} parameters"
+        )
     return [numbered.get(i, {}) for i in range(count)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import graphviz
 
@@ -54,7 +54,7 @@ def to_digraph(
         "edge", fontname=FONT, fontsize="9", fontcolor=colours.faint, color=colours.edge, arrowsize="0.7"
     )
     if picture.notes:
-        graph.attr(label=f"<{'<BR/>'.join([html.escape(note) for note in picture.notes])}>", labelloc="b")
+        graph.attr(label=f"<{'<BR/>'.join([_html(note) for note in picture.notes])}>", labelloc="b")
     _nodes(graph, picture, colours)
     for i, edge in enumerate(picture.edges, 1):
         tail, head = picture.nodes[edge.tail - 1], picture.nodes[edge.head - 1]
@@ -70,7 +70,7 @@ def _nodes(graph: graphviz.Digraph, picture: Picture, colours: Colours) -> None:
     for cluster in picture.clusters:
         inner = inside[cluster.number] = graphviz.Digraph(f"cluster_{cluster.number}")
         inner.attr(
-            label=f"<<B>{html.escape(cluster.title)}</B>>",
+            label=f"<<B>{_html(cluster.title)}</B>>",
             labeljust="l",
             style="rounded",
             color=colours.cluster,
@@ -98,19 +98,24 @@ def _nodes(graph: graphviz.Digraph, picture: Picture, colours: Colours) -> None:
 def _label(node: PictureNode, colours: Colours) -> str:
     """Return a node's HTML-like label: the title with the shape, then one row per fact."""
     if not (node.shape or node.lines):
-        return f"<{html.escape(node.title)}>"
-    title = f"<B>{html.escape(node.title)}</B>"
+        return f"<{_html(node.title)}>"
+    title = f"<B>{_html(node.title)}</B>"
     if node.shape:
-        title += f"  {_faint(html.escape(node.shape), colours)}"
+        title += f"  {_faint(_html(node.shape), colours)}"
     rows = [f'<TR><TD COLSPAN="2">{title}</TD></TR>']
     for line in node.lines:
         if not line.key:
-            text = "<BR/>".join([html.escape("  ".join(row)) for row in line.rows])
+            text = "<BR/>".join([_html("  ".join(row)) for row in line.rows])
             rows.append(f'<TR><TD COLSPAN="2">{_faint(text, colours)}</TD></TR>')
             continue
-        key = _faint(html.escape(line.key), colours)
+        key = _faint(_html(line.key), colours)
         rows.append(f'<TR><TD ALIGN="LEFT">{key}</TD><TD ALIGN="RIGHT">{_cells(line.rows)}</TD></TR>')
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
+
+
+def _html(text: str) -> str:
+    """Return a text for an HTML-like label; a backslash means itself where a space of no width follows."""
+    return html.escape(text).replace("\\", "\\&#8203;")
 
 
 def _faint(text: str, colours: Colours) -> str:
@@ -120,10 +125,10 @@ def _faint(text: str, colours: Colours) -> str:
 def _cells(rows: Rows) -> str:
     """Return a row of numbers, or a small table of them, aligned."""
     if len(rows) == 1:
-        return "&#160; ".join([html.escape(cell) for cell in rows[0]])
+        return "&#160; ".join([_html(cell) for cell in rows[0]])
     cells = "".join(
         [
-            "<TR>" + "".join([f'<TD ALIGN="RIGHT">&#160;{html.escape(cell)}</TD>' for cell in row]) + "</TR>"
+            "<TR>" + "".join([f'<TD ALIGN="RIGHT">&#160;{_html(cell)}</TD>' for cell in row]) + "</TR>"
             for row in rows
         ]
     )
@@ -140,7 +145,7 @@ def _edge(
     graph.edge(
         f"n{edge.tail}",
         f"n{edge.head}",
-        label=f"<&#160;{html.escape(edge.label)}>" if edge.label else None,
+        label=f"<&#160;{_html(edge.label)}>" if edge.label else None,
         id=f"e{i}",
         tooltip=tip,
         **attributes,
@@ -151,7 +156,7 @@ def _legend(graph: graphviz.Digraph, picture: Picture, colours: Colours, *, upwa
     """Add a sample of every role that occurs, in one row of its own behind the last node."""
     present = {node.role for node in picture.nodes}
     roles = [role for role in LEGEND if role in present]
-    words = [html.escape(word) for word in explanations(picture)]
+    words = [_html(word) for word in explanations(picture)]
     legend = graphviz.Digraph("cluster_legend")
     legend.attr(style="dotted", color=colours.cluster, fontcolor=colours.faint, fontsize="10", margin="8")
     legend.attr(label=f"<{'<BR/>'.join(words)}>" if words else "", labelloc="b")
@@ -175,6 +180,6 @@ def _legend(graph: graphviz.Digraph, picture: Picture, colours: Colours, *, upwa
     graph.edge(f"n{len(picture.nodes)}", f"legend_{roles[len(roles) // 2]}", style="invis")
 
 
-def _quoted(text: str) -> str:
-    """Return a text for a quoted attribute, in which backslashes mean themselves."""
-    return str(graphviz.escape(text))
+def _quoted(text: str) -> Any:
+    """Return a text for a quoted attribute, in which backslashes and brackets mean themselves."""
+    return graphviz.escape(text)  # a str of a class that is never taken for HTML

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microgradnet.viz.values import short
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -93,7 +95,7 @@ class ModuleCalls:
         path = self._paths.get(id(module), "")
         title = self._labels.get(id(module), kind) if parent is None else f"{path} · {kind}" if path else kind
         title += f" (call {call})" if call > 1 else ""
-        self.clusters.append(Cluster(len(self.clusters) + 1, parent, title))
+        self.clusters.append(Cluster(len(self.clusters) + 1, parent, short(title)))
         return len(self.clusters)
 
     def _named_parameters(self) -> dict[int, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from microgradnet.backprop import seed, sweep
 from microgradnet.graph import Value, ancestors
 from microgradnet.viz.modules import Cluster, ModuleCalls
-from microgradnet.viz.values import Line, array_line, number_text, shape_text
+from microgradnet.viz.values import Line, array_line, number_text, shape_text, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SHOWABLE = ("shape", "dtype", "value", "grad", "backward")
 MOST_PARALLEL = 8  # edges between the same two nodes; more are drawn as one that says how many
-LONGEST = 48  # characters of a name or of an operation's settings
 
 
 @dataclass(frozen=True)
@@ -310,7 +309,7 @@ class _Builder:
         item = self.items[group]
         role = self._role(item)
         if role == "operation" and group in self.roots:
-            role = "loss" if item.node is not None and item.node.y.size == 1 else "output"
+            role = "output" if item.shape else "loss"
         opened = self.calls.chain(item.cluster)[: self.depth]  # a root stands beside its closed module
         return PictureNode(
             number,
@@ -343,7 +342,7 @@ class _Builder:
             if np.ndim(item.constant):
                 return "input"
             return "constant" if item.constant is None else number_text(_plain(item.constant))
-        name = _cut(self.names.get(node.number, ""))
+        name = short(self.names.get(node.number, ""))
         if node.primitive is None:
             return name or ("parameter" if node.requires_grad else "input")
         return f"{name} = {node.primitive.name}" if name else node.primitive.name
@@ -372,7 +371,7 @@ class _Builder:
         lines = []
         settings = ", ".join([f"{k}={v}" for k, v in node.meta.items() if v is not None and v is not False])
         if settings:
-            lines.append(Line("", ((_cut(settings),),)))
+            lines.append(Line("", ((short(settings),),)))
         if "value" in shown:
             lines.append(array_line("value", node.y))
         if role == "parameter" and not node.requires_grad:
@@ -421,9 +420,3 @@ def _bundled(edges: list[PictureEdge]) -> tuple[PictureEdge, ...]:
 def _plain(constant: Any) -> Any:
     """Return a constant without axes as a Python number."""
     return constant.item() if isinstance(constant, (np.ndarray, np.generic)) else constant
-
-
-def _cut(text: str) -> str:
-    """Shorten a long text, and replace what cannot be printed."""
-    printable = "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text])
-    return printable if len(printable) <= LONGEST else printable[: LONGEST - 1] + "…"

@@ -23,7 +23,14 @@ class Line:
     worded: bool = False
 
 
+LONGEST = 48  # characters of a name or of an operation's settings
 MOST_NUMBERS, MOST_COLUMNS = 12, 6  # what a node of a picture has room for
+
+
+def short(text: str) -> str:
+    """Shorten a long text, and replace what cannot be printed."""
+    printable = "".join([c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text])
+    return printable if len(printable) <= LONGEST else printable[: LONGEST - 1] + "…"
 
 
 def number_text(value: Any, digits: int = 4) -> str:

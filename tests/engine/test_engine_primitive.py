@@ -217,11 +217,41 @@ def test_a_rule_that_returns_what_it_was_given_shares_no_gradient(name, forward)
     y = op(a, b)
     y.retain_grad()
     y.backward(seed)
-    arrays = [a.data, b.data, y.data, a.grad, b.grad, y.grad, seed]
-    for array in (a.grad, b.grad, y.grad):
+    arrays = [a.grad, b.grad, y.grad, a.data, b.data, y.data, seed]
+    for i, array in enumerate(arrays[:3]):
         assert array.flags.writeable
         assert array.flags.c_contiguous
-        assert [other for other in arrays if other is not array and np.shares_memory(other, array)] == []
+        assert [k for k, other in enumerate(arrays) if k != i and np.shares_memory(other, array)] == []
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("make", [np.asfortranarray, _read_only], ids=["F-ordered", "read-only"])
+def test_a_stored_gradient_is_writable_and_c_ordered_whatever_a_rule_returns(make):
+    x = leaf(np.ones((2, 3)))
+    Primitive("op", lambda x: x * 2, lambda g, _y, _x: make(g * 2))(x).sum().backward()
+    assert x.grad.flags.writeable
+    assert x.grad.flags.c_contiguous
+    assert x.grad.tolist() == [[2.0] * 3] * 2
+
+
+def test_what_to_remember_is_decided_once_for_each_pattern_of_arguments():
+    asked = []
+
+    def rule_for(i):
+        asked.append(i)
+        return lambda g, _y, *_xs: g
+
+    op = Primitive("op", lambda *xs: sum(xs), rule_for=rule_for)
+    a, b = leaf(1.0), leaf(2.0)
+    for _ in range(3):
+        assert op(a, b)._node.pulls[-1][0] == 1
+        assert op(a, 2.0)._node.pulls[-1][0] == 0
+        assert len(op(1.0, b)._node.pulls) == 1
+    assert asked == [0, 1] * 3
 
 
 @pytest.mark.parametrize("which", [0, 1])

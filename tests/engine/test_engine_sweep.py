@@ -328,25 +328,20 @@ def test_scaling_a_gradient_in_place_changes_nothing_else(name, order):
     y.retain_grad()
     seed = np.asarray(rng.standard_normal(y.shape), order=order)
     y.backward(seed)
-    arrays = {
-        "seed": seed,
-        "x": x.data,
-        "z": z.data,
-        "y": y.data,
-        **{f"{label}.grad": t.grad for label, t in (("x", x), ("z", z), ("y", y)) if t.grad is not None},
-        **{f"saved {i}": a for i, a in enumerate(y._node.args) if a is not None},
-    }
-    owners = [x] if y is x else [x, z, y]
-    for t in owners:
-        if t.grad is None:
-            continue
-        assert t.grad.flags.c_contiguous
-        assert t.grad.flags.writeable
-        others = {k: a for k, a in arrays.items() if a is not t.grad}
-        before = {k: a.copy() for k, a in others.items()}
-        t.grad *= 7
-        assert [k for k, a in others.items() if (a != before[k]).any()] == []
-        assert [k for k, a in others.items() if np.shares_memory(a, t.grad)] == []
+    tensors = {"x": x, "z": z} | ({} if y is x else {"y": y})
+    arrays = {"seed": seed} | {f"saved {i}": a for i, a in enumerate(y._node.args) if a is not None}
+    arrays |= {label: t.data for label, t in tensors.items()}
+    arrays |= {f"{label}.grad": t.grad for label, t in tensors.items() if t.grad is not None}
+    assert "x.grad" in arrays
+    for label in [label for label in arrays if label.endswith(".grad")]:
+        gradient = arrays[label]
+        assert gradient.flags.c_contiguous
+        assert gradient.flags.writeable
+        others = {other: a for other, a in arrays.items() if other != label}
+        before = {other: a.copy() for other, a in others.items()}
+        gradient *= 7
+        assert [other for other, a in others.items() if (a != before[other]).any()] == []
+        assert [other for other, a in others.items() if np.shares_memory(a, gradient)] == []
 
 
 def test_add_of_two_leaves_gives_each_its_own_array():

@@ -1,4 +1,4 @@
-"""What the tests of the drawing share: small programs whose pictures are known."""
+"""What the tests of the drawing share: a small network whose picture is known."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,8 @@ import microgradnet as mg
 from microgradnet import nn
 
 
-def leaf(value, name):
-    return mg.Tensor(value, requires_grad=True, name=name)
-
-
-def make_neuron():
-    """Return tanh(x·w + b), with its gradients."""
-    x, w, b = leaf(2.0, "x"), leaf(-3.0, "w"), leaf(6.5, "b")
-    y = np.tanh(x * w + b)
-    y.backward()
-    return y
-
-
-def make_net():
+@pytest.fixture
+def net():
     """Return a model, an input and the loss of a target."""
     model = nn.Sequential(nn.Linear(2, 2, dtype=float), nn.Tanh(), nn.Linear(2, 1, dtype=float))
     model.load_state_dict(
@@ -32,13 +21,3 @@ def make_net():
     )
     x = np.array([[1.0, 0.5]])
     return model, x, nn.QuadraticLoss()(model(x), mg.Tensor([[1.0]], name="target"))
-
-
-@pytest.fixture
-def neuron():
-    return make_neuron()
-
-
-@pytest.fixture
-def net():
-    return make_net()

@@ -68,16 +68,16 @@ def test_numbers_start_at_one_and_follow_the_program():
 def test_edges_carry_shapes():
     w = leaf(np.ones((2, 3)), "w")
     drawn = picture((w @ np.ones(3)).sum())
-    assert [edge.label for edge in drawn.edges if edge.label][0] == "(2, 3)"
+    assert drawn.edges[0].label == "(2, 3)"
     assert [edge.label for edge in picture(leaf(2.0) * 3).edges] == ["", ""]
 
 
 def test_very_many_equal_edges_are_one_that_counts():
     x = leaf([1.0], "x")
     few = picture(np.concatenate([x] * MOST_PARALLEL))
-    many = picture(np.concatenate([x] * 1000))
+    many = picture(np.concatenate([x] * 40))
     assert len(few.edges) == MOST_PARALLEL
-    assert [edge.label for edge in many.edges] == ["1,000 edges"]
+    assert [edge.label for edge in many.edges] == ["40 edges"]
 
 
 def test_several_roots_share_one_picture():
@@ -209,7 +209,10 @@ def test_numbers(value, text):
         (np.zeros((0, 3)), (("empty",),)),
         (np.arange(100.0), (("min", "0"), ("mean", "49.5"), ("max", "99"))),
         (np.full(20, np.nan), (("nan", "20 of 20"),)),
-        (np.array([np.inf, -np.inf, 1.0] * 5), (("min", "1"), ("mean", "1"), ("max", "1"), ("inf", "10 of 15"))),
+        (
+            np.array([np.inf, -np.inf, 1.0] * 5),
+            (("min", "1"), ("mean", "1"), ("max", "1"), ("inf", "10 of 15")),
+        ),
         (np.full(20, 1e308), (("min", "1e+308"), ("mean", "inf"), ("max", "1e+308"))),
         (np.arange(20) > 4, (("15 of 20 true",),)),
         (np.ones((2, 2, 2)), (("min", "1"), ("mean", "1"), ("max", "1"))),
@@ -309,17 +312,15 @@ def test_each_call_of_a_module_is_a_cluster_and_tied_weights_lie_around_both():
 
 
 def test_no_grad_inside_a_module_opens_no_further_cluster():
-    class Half(nn.Module):
-        def __init__(self):
-            self.w = nn.Parameter([2.0])
-
+    class Square(nn.Module):
         def forward(self, x):
             with mg.no_grad():
-                scale = x * 0.5
-            return self.w * scale
+                y, _ = mg.vjp(lambda t: t * t, x)  # records wherever it is
+            return y
 
-    drawn = picture(Half()(np.ones(1)))
-    assert [c.title for c in drawn.clusters] == ["Half"]
+    drawn = picture(Square()(leaf(3.0, "x")))
+    assert [cluster.title for cluster in drawn.clusters] == ["Square"]
+    assert [node.title for node in drawn.nodes] == ["x", "mul"]
 
 
 def test_depth_closes_modules(net):
@@ -393,6 +394,15 @@ def test_a_large_graph_has_its_middle_folded():
     assert [(edge.tail, edge.head) for edge in drawn.edges] == [(n, n + 1) for n in range(1, 11)]
 
 
+def test_a_root_in_the_folded_middle_stays():
+    _, middle = chain(50)
+    end = middle
+    for _ in range(50):
+        end = -end
+    drawn = picture(middle, end, limit=10)
+    assert [node.role for node in drawn.nodes].count("loss") == 2
+
+
 def test_a_chain_of_100_000_operations_is_drawn_soon():
     _, y = chain(100_000)
     start = time.perf_counter()
@@ -403,6 +413,6 @@ def test_a_chain_of_100_000_operations_is_drawn_soon():
 
 def test_modules_are_closed_before_anything_is_folded():
     model = nn.Sequential(*[nn.Sequential(nn.Linear(2, 2), nn.Tanh()) for _ in range(4)])
-    drawn = picture(model(np.ones((1, 2))), limit=10)
+    drawn = picture(model(np.ones((1, 2))), limit=8)
     assert [node.role for node in drawn.nodes] == ["module", "module", "module", "module", "input", "output"]
-    assert drawn.notes == ("the graph has 17 nodes, more than limit=10: modules are closed (depth=1)",)
+    assert drawn.notes == ("the graph has 17 nodes, more than limit=8: modules are closed (depth=1)",)

@@ -1,0 +1,105 @@
+"""Every example runs, prints what it promises, twice the same; every page's Python is run as a doctest."""
+
+import doctest
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+# What the output must contain: the published, exact or learnt result that the example is about.
+EXPECTED = {
+    "draw_graph": ["#7 mul [loss] = 1.562", "├─ #6 add = -1.25", "└─ #6 add ↑", "grad [-2.5 -5]"],
+    "higher_order": [
+        *[f"derivative {order} of exp(−x²) at 0: {d}" for order, d in enumerate((0, -2, 0, 12), 1)],
+        "Newton 6: f = 3.433e-20 at [1.0, 1.0]",
+    ],
+    "hooks": ["layer 1", "layer 6", "399 ×", " 1 ×"],
+    "mazur": [
+        "0.298371109     published 0.298371109",
+        "0.082167041     published 0.082167041",
+        "0.35891648      published 0.35891648",
+        "0.149780716     published 0.149780716",
+        "after 1,000 steps: error 0.00",
+    ],
+    "micrograd_readme": ["g     = 24.7041", "∂g/∂a = 138.8338", "∂g/∂b = 645.5773"],
+    "one_neuron": [
+        f"by hand {value}   microgradnet {value}"
+        for value in (" 0.731059", "-0.196612", " 0.393224", "-0.393224", "-0.589836", " 0.196612")
+    ],
+    "own_module": ["blocks.1.second.weight   (24, 24)", "test accuracy on the spirals:"],
+    "own_operation": [
+        "hypot(a, b) = [[5.0, 12.3693], [6.4031, 13.0]]",
+        "by the rule 0.842536, by a small shift 0.842536",
+        "0.128000, and b²/y³ = 0.128000",
+    ],
+    "train_digits": ["1,257 train, 180 validation, 360 test", "test accuracy"],
+    "xor": ["0 xor 0 = 0", "0 xor 1 = 1", "1 xor 0 = 1", "1 xor 1 = 0"],
+}
+# What is learnt must be learnt: the least accuracy that the last line may show, in percent.
+LEARNT = {"own_module": 97.0, "train_digits": 96.0}
+
+
+def run(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> str:
+    """Run an example as `python examples/x.py` does, and return what it prints."""
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    runpy.run_path(str(path), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_every_example_is_expected_to_say_something():
+    assert {path.stem for path in EXAMPLES} == set(EXPECTED)
+    assert all(EXPECTED.values())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path, capsys, monkeypatch):
+    output = run(path, capsys, monkeypatch)
+    assert [piece for piece in EXPECTED[path.stem] if piece not in output] == [], output
+    if path.stem in LEARNT:
+        accuracy = re.findall(r"accuracy.*?([\d.]+)%", output)[-1]
+        assert float(accuracy) >= LEARNT[path.stem], output
+    assert run(path, capsys, monkeypatch) == output, "a second run prints something else"
+
+
+def test_the_picture_of_draw_graph_is_written(needs_dot, tmp_path, capsys, monkeypatch):
+    picture = tmp_path / "graph.svg"
+    output = run(ROOT / "examples" / "draw_graph.py", capsys, monkeypatch, str(picture))
+    assert f"written: {picture}" in output
+    assert picture.read_text(encoding="utf-8").count('class="edge"') >= 7
+
+
+def blocks(page: str) -> list[str]:
+    """Return the Python blocks of a page."""
+    return re.findall(r"^[ ]*```(?:python|pycon)\n(.*?)^[ ]*```", page, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_block_of_a_page_is_run(path):
+    unrun = [
+        block
+        for block in blocks(path.read_text(encoding="utf-8"))
+        if not doctest.DocTestParser().get_examples(block)
+    ]
+    assert unrun == [], f"{path.name}: write these blocks as doctests (>>>), so that they are checked"
+
+
+def test_a_block_without_a_prompt_is_found():
+    page = "```python\nx = 1\n```\n\n```\nno Python\n```\n\n```python\n>>> 1 + 1\n2\n```\n"
+    assert [bool(doctest.DocTestParser().get_examples(block)) for block in blocks(page)] == [False, True]
+
+
+def test_the_walk_throughs_are_right():
+    """The doctests of README.md and docs/ are collected by pytest; CONTRIBUTING.md is run here."""
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    page = str(ROOT / "CONTRIBUTING.md")
+    result = doctest.testfile(page, module_relative=False, optionflags=flags, encoding="utf-8")
+    assert result.attempted
+    assert not result.failed
