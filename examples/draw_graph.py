@@ -5,8 +5,8 @@ Every edge is drawn, so that x·x has two. The picture needs Graphviz's dot; the
 
 import sys
 
-from microgradnet import Tensor
-from microgradnet.viz import draw, render
+from microgradnet import Tensor, draw
+from microgradnet.viz import render
 
 x = Tensor([1.0, 2.0], name="x")
 w = Tensor([0.5, -1.0], requires_grad=True, name="w")

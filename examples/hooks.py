@@ -1,7 +1,8 @@
 """Watch the gradient on its way back, and see it vanish in a deep sigmoid network.
 
-A forward hook sees what a layer returns; a hook on that tensor sees ∂L/∂output when it is known. σ′ is at most
-¼, so that every sigmoid layer passes on less than it got (Nielsen, Neural Networks and Deep Learning, chapter 5).
+A forward hook sees what a layer returns; a hook on that tensor sees ∂L/∂output when it is known. Every
+sigmoid layer multiplies by σ′ ≤ ¼, and so passes on less than it got (Nielsen, Neural Networks and Deep
+Learning, chapter 5).
 """
 
 from collections.abc import Callable

@@ -50,7 +50,7 @@ def sweep(  # noqa: C901 - the hot path: calls would cost time
             y, args, meta, parents = node.y, node.args, node.meta, node.parents
             if boxer is not None:
                 y, args = _boxed(node, boxer)
-            for i, rule, _ in node.pulls:
+            for i, rule in node.pulls:
                 parent = parents[i]
                 if parent is None or parent.number not in nodes:
                     continue
@@ -88,20 +88,15 @@ def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
         )
         raise RuntimeError(message)
     parents = node.parents
-    for k, version in enumerate(
-        (node.version, *node.versions)
-    ):  # y, then the arguments: a rule's parameters 1, 2 …
+    for k, version in enumerate((node.version, *node.versions)):  # y, then the arguments
         if version is None or version[0] <= node.number:
             continue
-        for i, rule, _ in node.pulls:
+        for i, rule in node.pulls:
             parent = parents[i]
-            if parent is not None and parent.number in nodes and reads(rule, 1 + k):
+            if parent is not None and parent.number in nodes and 1 + k in reads(rule, 2 + len(parents)):
                 argument = parents[k - 1] if k else None
-                what = (
-                    f"argument {k - 1} ({argument.describe() if argument else 'a constant'})"
-                    if k
-                    else "the result"
-                )
+                origin = argument.describe() if argument else "a constant"
+                what = f"argument {k - 1} ({origin})" if k else "the result"
                 _refuse(what, node)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet import __version__, datasets, picture, recipes, run_folder, serialization, train
+from microgradnet import __version__, datasets, picture, recipes, run_folder, train
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from microgradnet.nn import Module
     from microgradnet.recipes import Recipe
@@ -22,14 +23,29 @@ if TYPE_CHECKING:
 EXPECTED = (ValueError, OSError, ModuleNotFoundError, ArithmeticError)
 """What bad input raises: shown as one line. Anything else is a mistake of ours and shows where."""
 
+DESCRIPTION = "Train small neural networks with NumPy, and use what was trained."
+EXAMPLES = """\
+examples:
+  microgradnet train                                  handwritten digits, in seconds, without a download
+  microgradnet train mnist --preset nielsen-quadratic
+  microgradnet train digits --layers 64,32 --activation tanh --dropout 0 --epochs 20
+  microgradnet evaluate runs/digits
+  microgradnet predict runs/digits picture.png
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 for bad input, 2 for wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal without some letter gets a ? instead of an error
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
     except EXPECTED as error:
-        print(f"microgradnet {options.command}: {error}", file=sys.stderr)
+        print(f"microgradnet {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -37,204 +53,317 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+# ---------------------------------------------------------------------- options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="microgradnet", description="Train small neural networks, and look at how they learn."
+        prog="microgradnet",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"microgradnet {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     _add_train(commands)
-    for name, run, words in (
-        ("evaluate", _evaluate, "loss and accuracy of a trained model on its test data"),
-        ("predict", _predict, "say which digit a picture shows"),
-    ):
-        command = commands.add_parser(name, help=words, description=words.capitalize() + ".")
-        command.add_argument("run_folder", metavar="RUN", type=Path, help="the folder that training made (or a model file)")
-        command.set_defaults(run=run)
-        if name == "predict":
-            command.add_argument("pictures", metavar="PICTURE", type=Path, nargs="+", help="a PNG or JPEG of one digit")
-        else:
-            _add_data(command)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="loss and accuracy of a trained model",
+        description="Loss and accuracy of a trained model on the validation and the test data of its data set.",
+    )
+    _add_run(evaluate, _evaluate)
+    _add_data(evaluate)
+    predict = commands.add_parser(
+        "predict",
+        help="say which digit a picture shows",
+        description="Say which digit a picture shows: it is made grey, white on black, scaled and centred as the "
+        "training data are, shown as the network sees it, and classified.",
+    )
+    _add_run(predict, _predict)
+    predict.add_argument(
+        "pictures", metavar="PICTURE", type=Path, nargs="+", help="a PNG or JPEG of one digit"
+    )
     return parser
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data-dir", type=Path, help="where the data set's files are (default: $MICROGRADNET_DATA, then the user cache)")
-    command.add_argument("--no-download", action="store_true", help="fail rather than download a missing data set")
+def _add_run(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
+    command.add_argument(
+        "folder", metavar="RUN", type=Path, help="the folder that training made, or its model.npz"
+    )
+    command.set_defaults(run=run)
+
+
+def _add_data(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the data set's files (default: $MICROGRADNET_DATA, then the user's cache)",
+    )
+    command.add_argument(
+        "--no-download", action="store_true", help="do not download a data set that is missing"
+    )
 
 
 def _add_train(commands: Any) -> None:
+    base = recipes.Recipe()
     command = commands.add_parser(
         "train",
         help="train a network on a data set",
-        description="Train a network with SGD. Without options: a ReLU network on 1,797 handwritten digits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+        description="Train a network by stochastic gradient descent, keep the epoch that is best on the validation "
+        "data, and test it once on the test data. Without options: a ReLU network on 1,797 handwritten digits.",
+        epilog=_presets(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=_train, dataset="digits", preset="default", out=Path("runs"), quiet=False, data_dir=None, no_download=False)
-    command.add_argument("dataset", nargs="?", help=f"one of {', '.join(datasets.NAMES)}")
-    command.add_argument("--preset", help=f"settings to start from: {', '.join(recipes.PRESETS)}")
-    network = command.add_argument_group("network (the preset's unless given)")
-    network.add_argument("--layers", type=_sizes, metavar="N,N,…", help="neurons of the hidden layers; 0 for none")
-    network.add_argument("--activation", choices=recipes.ACTIVATIONS, help="of the hidden layers")
-    network.add_argument("--loss", choices=recipes.LOSSES, help="softmax cross-entropy, or sigmoid outputs with either cost of the book")
-    network.add_argument("--dropout", type=float, metavar="P", help="share of hidden outputs dropped in training")
-    network.add_argument("--start", choices=recipes.STARTS, help="initial weights: ±1/√n, N(0, 1/n), or N(0, 1)")
-    network.add_argument("--dtype", choices=("float32", "float64"), help="of all numbers")
-    training = command.add_argument_group("training (the preset's unless given)")
-    training.add_argument("--epochs", type=int, metavar="N", help="times through the training data")
-    training.add_argument("--batch-size", type=int, metavar="N", help="examples per step")
-    training.add_argument("--lr", type=float, metavar="η", help="learning rate")
-    training.add_argument("--momentum", type=float, metavar="μ", help="share of the last step that is kept")
-    training.add_argument("--weight-decay", dest="regularization", type=float, metavar="λ", help="λ of the book: w ← (1 − ηλ/n)·w")
-    training.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same model, to the byte")
+    command.set_defaults(run=_train)
+    command.add_argument(
+        "dataset", nargs="?", default="digits", help=f"{', '.join(datasets.NAMES)} (default: digits)"
+    )
+    command.add_argument(
+        "--preset", default="default", help="settings to start from, see below (default: default)"
+    )
+    network = command.add_argument_group("network")
+    training = command.add_argument_group("training")
     output = command.add_argument_group("data and output")
-    _add_data(output)  # type: ignore[arg-type]  # a group takes arguments as a parser does
-    output.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs")
+
+    def add(group: Any, option: str, words: str, **options: Any) -> None:
+        name = option.removeprefix("--").replace("-", "_")
+        value = getattr(base, name)
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        kind = {} if "type" in options or "choices" in options else {"type": type(value)}
+        group.add_argument(
+            option, default=argparse.SUPPRESS, help=f"{words} (default: {shown})", **kind, **options
+        )
+
+    add(network, "--layers", "neurons of each hidden layer, 0 for none", type=_sizes, metavar="N,N,…")
+    add(network, "--activation", "of the hidden layers", choices=list(recipes.ACTIVATIONS))
+    add(
+        network,
+        "--loss",
+        "softmax with cross-entropy, or sigmoid outputs with either cost of Nielsen's book",
+        choices=recipes.LOSSES,
+    )
+    add(network, "--dropout", "share of hidden outputs dropped in training", metavar="P")
+    add(
+        network, "--start", "initial weights: uniform in ±1/√n, N(0, 1/n), or N(0, 1)", choices=recipes.STARTS
+    )
+    add(network, "--dtype", "of all numbers", choices=recipes.DTYPES)
+    add(training, "--epochs", "times through the training data", metavar="N")
+    add(training, "--batch-size", "examples per step", metavar="N")
+    add(training, "--lr", "learning rate", metavar="X")
+    add(training, "--momentum", "share of the last step that is kept", metavar="X")
+    add(training, "--weight-decay", "c in w ← w − lr·(∂L/∂w + c·w), for weights", metavar="X")
+    add(training, "--seed", "the same seed gives the same model, to the byte", metavar="N")
+    _add_data(output)
+    output.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default: runs)"
+    )
     output.add_argument("--name", help="name of this run's folder (default: data set and preset)")
     output.add_argument("--quiet", action="store_true", help="print the result only")
 
 
+def _presets() -> str:
+    """Return a table of the presets."""
+    rows = [["", "layers", "activation", "loss", "dropout", "epochs", "batch", "lr", "momentum", "decay"]]
+    for name, r in recipes.PRESETS.items():
+        sizes = ",".join(map(str, r.layers))
+        numbers = (r.dropout, r.epochs, r.batch_size, r.lr, r.momentum, r.weight_decay)
+        rows.append([name, sizes, r.activation, r.loss, *(f"{number:g}" for number in numbers)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return (
+        "\n  ".join(["presets:", *lines])
+        + "\n\nThe nielsen- presets begin with weights from N(0, 1), as the book does."
+    )
+
+
 def _sizes(text: str) -> tuple[int, ...]:
     try:
-        sizes = tuple([int(part) for part in text.replace("-", ",").split(",")])
+        sizes = tuple([int(part) for part in text.split(",")])
     except ValueError:
-        message = f"{text!r} is not a list of numbers such as 100 or 100,50"
-        raise argparse.ArgumentTypeError(message) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 100 or 100,50") from None
     return () if sizes == (0,) else sizes
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    given = {name: value for name, value in vars(options).items() if name in {f.name for f in fields(recipes.Recipe)}}
-    recipe = recipes.preset(options.preset, **given)
-    for name in ("epochs", "batch_size"):
-        if getattr(recipe, name) < 1:
-            message = f"--{name.replace('_', '-')} must be at least 1, not {getattr(recipe, name)}"
-            raise ValueError(message)
-    if not 0 <= recipe.dropout < 1:
-        message = f"--dropout must be at least 0 and below 1, not {recipe.dropout}"
-        raise ValueError(message)
-    return recipe
+# ---------------------------------------------------------------------- train
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of one training share."""
+
+    folder: Path
+    options: argparse.Namespace
+    recipe: Recipe
+    splits: datasets.Splits
+    model: Module
+    loss_fn: Any
+    notes: run_folder.Notes
+
+    def say(self, text: str) -> None:
+        if not self.options.quiet:
+            print(text)
 
 
 def _train(options: argparse.Namespace) -> int:
-    recipe = _recipe(options)
-    say = (lambda *_: None) if options.quiet else print
-    default_name = options.dataset if options.preset == "default" else f"{options.dataset}-{options.preset}"
-    splits = datasets.load(options.dataset, data_dir=options.data_dir, download=not options.no_download, rng=recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    model = recipes.build_model(recipe, splits.train.x.shape[1], splits.train.num_classes, rng)
-    loss_fn = recipes.build_loss(recipe)
-    optimizer = recipes.build_optimizer(recipe, model, len(splits.train))
-    folder = run_folder.create(options.out, getattr(options, "name", default_name))
-    notes = {"dataset": options.dataset, "loss": recipe.loss, "image_shape": splits.train.image_shape, "seed": recipe.seed}
+    dataset = recipes.choose("data set", options.dataset, datasets.NAMES)
+    settings = {field.name for field in fields(recipes.Recipe)}
+    given = {name: value for name, value in vars(options).items() if name in settings}
+    recipe = recipes.preset(options.preset, **given)
+    name = dataset if options.preset == "default" else f"{dataset}-{options.preset}"
+    with run_folder.create(options.out, options.name or name) as folder:
+        splits = _load(options, dataset, recipe)
+        rng = np.random.default_rng(recipe.seed)
+        model = recipes.build_model(recipe, splits.train.x.shape[1], splits.num_classes, rng)
+        notes = run_folder.Notes(dataset, recipe, splits.classes, splits.train.image_shape)
+        run = _Run(folder, options, recipe, splits, model, recipes.build_loss(recipe), notes)
+        _introduce(run)
+        start = time.perf_counter()
+        history = _fit(run, rng)
+        return _finish(run, history, time.perf_counter() - start)
 
-    widths = "-".join(str(n) for n in (splits.train.x.shape[1], *recipe.layers, splits.train.num_classes))
-    counts = f"{len(splits.train):,} train, {len(splits.validation):,} validation, {len(splits.test):,} test"
-    say(f"{options.dataset}: {counts}; network {widths}, {recipe.activation}, {recipe.loss}; into {folder}")
-    best = -1.0
 
-    def after_epoch(record: train.Record) -> None:
-        nonlocal best
-        value = record.validation["accuracy"]
-        mark = ""
-        if value > best:
-            best, mark = value, " *"
-            run_folder.save_model(folder, model, notes)
-        say(
-            f"epoch {record.epoch:3d}  loss {record.loss:.4f}  accuracy {record.metrics['accuracy']:7.2%}  "
-            f"validation {record.validation['loss']:.4f} {value:7.2%}  {record.seconds:5.1f} s{mark}"
-        )
-
-    start = time.perf_counter()
-    history = train.fit(
-        model,
-        loss_fn,
-        optimizer,
-        recipes.prepare(recipe, splits.train),
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        validation=recipes.prepare(recipe, splits.validation),
-        metrics=["accuracy"],
-        monitor="accuracy",
-        keep_best=True,
-        rng=rng,
-        progress=False if options.quiet else None,
-        on_epoch=after_epoch,
+def _load(options: argparse.Namespace, dataset: str, recipe: Recipe) -> datasets.Splits:
+    return datasets.load(
+        dataset, data_dir=options.data_dir, download=not options.no_download, rng=recipe.seed
     )
-    seconds = time.perf_counter() - start
-    if not history.records:
-        print("interrupted before the first epoch was over: nothing to keep")
-        return 130
-    if history.interrupted:
-        say("interrupted: what was trained is kept")
-    return _report(options, recipe, model, loss_fn, splits, history, folder, notes, seconds)
 
 
-def _report(
-    options: argparse.Namespace,
-    recipe: Recipe,
-    model: Module,
-    loss_fn: Any,
-    splits: datasets.Splits,
-    history: train.History,
-    folder: Path,
-    notes: dict[str, Any],
-    seconds: float,
-) -> int:
-    """Test the best epoch's model once, write everything, and say where it is."""
-    test = train.evaluate(model, loss_fn, recipes.prepare(recipe, splits.test), metrics=["accuracy"])
-    run_folder.save_model(folder, model, notes)
-    history.save(folder / run_folder.HISTORY)
-    run_folder.save_settings(
-        folder, recipe, dataset=options.dataset, preset=options.preset, test=test, seconds=round(seconds, 2), version=__version__
+def _introduce(run: _Run) -> None:
+    recipe, splits = run.recipe, run.splits
+    widths = "-".join(map(str, (splits.train.x.shape[1], *recipe.layers, splits.num_classes)))
+    count = sum(parameter.size for parameter in run.model.parameters())
+    run.say(
+        f"{splits.name}: {len(splits.train):,} examples to train on, {len(splits.validation):,} to choose the "
+        f"epoch by, {len(splits.test):,} to test\n"
+        f"network: {widths}, {recipe.activation}, {recipe.loss}; {count:,} parameters\n\n"
+        "              training           validation\n"
+        "  epoch     loss  accuracy     loss  accuracy    time"
     )
-    best = history.best or history[-1]
-    print(
-        f"test accuracy {test['accuracy']:.2%} on {len(splits.test):,} examples it never saw "
-        f"(epoch {best.epoch}, chosen on the validation data), after {seconds:.1f} s of training"
-    )
-    lines = [f"{run_folder.MODEL}  {run_folder.HISTORY}  {run_folder.SETTINGS}"]
+
+
+def _fit(run: _Run, rng: np.random.Generator) -> train.History:
+    def after_epoch(history: train.History) -> None:
+        record, is_best = history[-1], history.best is history[-1]
+        if is_best:
+            run_folder.save_model(run.folder, run.model, run.notes)
+        history.save(run.folder / run_folder.HISTORY)
+        epoch = f"{record.epoch}/{run.recipe.epochs}"
+        columns = [
+            f"{values['loss']:8.4f}  {values['accuracy']:8.2%}"
+            for values in ({"loss": record.loss, **record.metrics}, record.validation)
+        ]
+        run.say(f"{epoch:>7} {' '.join(columns)}  {record.seconds:4.1f} s{' *' * is_best}")
+
     try:
-        lines.append(run_folder.save_curves(folder, history, f"{options.dataset}: test accuracy {test['accuracy']:.2%}").name)
-    except ModuleNotFoundError as error:
-        lines.append(f"no curves: {error}")
-    x, y = recipes.prepare(recipe, splits.train[:1])
-    path, problem = run_folder.save_graph(folder, loss_fn(model(x), y))
-    lines.append(path.name if problem is None else f"{path.name}  ({problem})")
-    print(f"in {folder}/: " + "  ".join(lines))
-    if not options.quiet:
-        print(f"next: microgradnet evaluate {folder}" + (f"; microgradnet predict {folder} picture.png" if notes["image_shape"] else ""))
+        return train.fit(
+            run.model,
+            run.loss_fn,
+            recipes.build_optimizer(run.recipe, run.model),
+            recipes.prepare(run.recipe, run.splits.train),
+            epochs=run.recipe.epochs,
+            batch_size=run.recipe.batch_size,
+            validation=recipes.prepare(run.recipe, run.splits.validation),
+            metrics=["accuracy"],
+            monitor="accuracy",
+            keep_best=True,
+            rng=rng,
+            progress=False if run.options.quiet else None,
+            on_epoch=after_epoch,
+        )
+    except train.DivergedError as error:
+        model = run.folder / run_folder.MODEL
+        kept = (
+            f"the best network until then is in {model}" if model.exists() else "no epoch was over to be kept"
+        )
+        raise train.DivergedError(f"{error}; {kept}") from None
+
+
+def _finish(run: _Run, history: train.History, seconds: float) -> int:
+    """Test the best epoch's network once, write everything, and say where it is."""
+    folder, recipe, splits = run.folder, run.recipe, run.splits
+    if history.interrupted:
+        run.say(f"interrupted in epoch {len(history) + 1}; what was trained is kept")
+    test = train.evaluate(run.model, run.loss_fn, recipes.prepare(recipe, splits.test), metrics=["accuracy"])
+    run_folder.save_model(folder, run.model, run.notes)
+    history.save(folder / run_folder.HISTORY)
+    best = history.best.epoch if history.best else None
+    facts = {"dataset": splits.name, "preset": run.options.preset, "test": test, "best_epoch": best}
+    versions = {"microgradnet": __version__, "numpy": np.__version__}
+    run_folder.save_settings(folder, recipe, **facts, seconds=round(seconds, 2), versions=versions)
+    which = f"epoch {best}, the best (*) in validation" if best else "the unfinished first epoch"
+    run.say("")
+    print(
+        f"test accuracy {test['accuracy']:.2%} on {len(splits.test):,} examples, after {which}; {seconds:.1f} s"
+    )
+    files = {
+        run_folder.MODEL: f"the network of {which}",
+        run_folder.HISTORY: "loss and accuracy of every epoch",
+        run_folder.SETTINGS: "what it was trained with",
+        **_curves(run, history, test["accuracy"]),
+        **_graph(run),
+    }
+    if run.options.quiet:
+        print(f"in {folder}: {', '.join(files)}")
+        return _status(history)
+    print(f"in {folder}:")
+    for name, words in files.items():
+        print(f"  {name:14} {words}")
+    print(f"next:\n  microgradnet evaluate {folder}")
+    if run.notes.image_shape:
+        print(f"  microgradnet predict {folder} picture.png")
+    return _status(history)
+
+
+def _status(history: train.History) -> int:
     return 130 if history.interrupted else 0
 
 
+def _curves(run: _Run, history: train.History, accuracy: float) -> dict[str, str]:
+    if not history.records:
+        return {}
+    title = f"{run.folder.name}: test accuracy {accuracy:.2%}"
+    try:
+        return {run_folder.save_curves(run.folder, history, title).name: "its curves"}
+    except ModuleNotFoundError as error:
+        return {"(no curves)": str(error)}
+
+
+def _graph(run: _Run) -> dict[str, str]:
+    x, y = recipes.prepare(run.recipe, run.splits.train[:1])
+    path, advice = run_folder.save_graph(run.folder, run.loss_fn(run.model(x), y))
+    return {path.name: "the computation of one example's loss" + (f" ({advice})" if advice else "")}
+
+
+# ---------------------------------------------------------------------- evaluate, predict
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    path = run_folder.find_model(options.run_folder)
-    model, notes = serialization.load(path), serialization.load_notes(path)
-    splits = datasets.load(notes["dataset"], data_dir=options.data_dir, download=not options.no_download, rng=notes["seed"])
-    recipe = recipes.Recipe(loss=notes["loss"], dtype=str(next(model.parameters()).dtype))
+    model, notes = run_folder.load_model(options.folder)
+    splits = _load(options, notes.dataset, notes.recipe)
+    loss_fn = recipes.build_loss(notes.recipe)
     for name, data in (("validation", splits.validation), ("test", splits.test)):
-        found = train.evaluate(model, recipes.build_loss(recipe), recipes.prepare(recipe, data), metrics=["accuracy"])
-        print(f"{notes['dataset']} {name:10s} loss {found['loss']:.4f}  accuracy {found['accuracy']:.2%}  ({len(data):,} examples)")
+        found = train.evaluate(model, loss_fn, recipes.prepare(notes.recipe, data), metrics=["accuracy"])
+        print(
+            f"{notes.dataset} {name:10}  loss {found['loss']:.4f}  accuracy {found['accuracy']:.2%}  "
+            f"({len(data):,} examples)"
+        )
     return 0
 
 
 def _predict(options: argparse.Namespace) -> int:
-    path = run_folder.find_model(options.run_folder)
-    model, notes = serialization.load(path), serialization.load_notes(path)
-    shape = notes["image_shape"]
-    if not shape or shape[0] != 1:
-        message = f"this model was trained on {notes['dataset']}, which is no set of grey pictures"
-        raise ValueError(message)
+    model, notes = run_folder.load_model(options.folder)
+    channels, height, width = notes.image_shape or (0, 0, 0)
+    if channels != 1:
+        raise ValueError(f"this network was trained on {notes.dataset}, which is no set of grey pictures")
     model.eval()
-    for file in options.pictures:
-        image = picture.digit_input(picture.read_grey(file), shape[1], file)
-        values = recipes.probabilities(notes["loss"], model(image.reshape(1, -1))).data[0]
-        print(f"{file}: as the network sees it ({shape[1]}×{shape[2]})\n")
-        print(picture.as_text(image) + "\n")
-        for digit in np.argsort(-values)[:3]:
-            print(f"  {digit}  {values[digit]:7.2%}  {'█' * round(40 * values[digit])}")
-        print(f"it is a {int(values.argmax())}")
+    for path in options.pictures:
+        image = picture.digit_input(picture.read_grey(path), height, path)
+        shares = recipes.probabilities(notes.recipe, model(image.reshape(1, -1))).data[0]
+        print(f"{path}, as the network sees it ({width}×{height}):")
+        print(picture.as_text(image))
+        order = np.argsort(-shares, kind="stable")
+        for i in order[:3]:
+            print(f"  {notes.classes[i]}  {shares[i]:7.2%}  {'█' * round(40 * float(shares[i]))}")
+        print(f"it is {notes.classes[order[0]]}\n")
     return 0
-
-

@@ -72,7 +72,7 @@ class Node:
         self.parents = parents  # per argument: the node it came from, None for a constant
         self.args = args  # per argument: its array where a rule reads it, else None
         self.versions = versions  # per argument that a rule reads: its storage's version cell
-        self.pulls = pulls  # the gradients to compute: position, rule, whether it reads y
+        self.pulls = pulls  # the gradients to compute: position and rule
         self.scope = scope
         self.requires_grad = True
         self.number = next(clock)

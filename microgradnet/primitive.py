@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from microgradnet.graph import Version
 
 Rule: TypeAlias = "Callable[..., Any]"
-Pull: TypeAlias = "tuple[int, Rule, bool]"
-"""One gradient to compute: the argument's position, its rule, and whether the rule reads y."""
+Pull: TypeAlias = "tuple[int, Rule]"
+"""One gradient to compute: the argument's position and its rule."""
 Plan: TypeAlias = "tuple[tuple[Pull, ...], tuple[int, ...]]"
 """What a call must remember: the gradients to compute, and the positions that none of their rules reads."""
 
@@ -140,10 +140,9 @@ class Primitive:
                 "gradient rules; give one per array (None where there is none), and pass metadata by keyword"
             )
             raise TypeError(message)
-        pulls = tuple(
-            [(i, rule, reads(rule, 1)) for i, rule in enumerate(rules) if rule is not None and needs >> i & 1]
-        )
-        unread = tuple([k for k in range(count) if not any(reads(rule, 2 + k) for _, rule, _ in pulls)])
+        pulls = tuple([(i, rule) for i, rule in enumerate(rules) if rule is not None and needs >> i & 1])
+        read = [reads(rule, 2 + count) for _, rule in pulls]
+        unread = tuple(sorted({*range(count)} - {position - 2 for positions in read for position in positions}))
         self._plans[needs | 1 << count] = plan = (pulls, unread)
         return plan
 
@@ -159,9 +158,10 @@ def _shared_version(y: Any, arrays: Sequence[Any], versions: Sequence[Version | 
     return [0]
 
 
-def reads(rule: Rule, position: int) -> bool:
-    """Whether a rule reads a positional parameter (0: g, 1: y, 2…: the arguments), by its name."""
+def reads(rule: Rule, count: int) -> set[int]:
+    """Return which of its ``count`` positional parameters (0: g, 1: y, 2…: the arguments) a rule reads, by name."""
     parameters = inspect.signature(rule).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "_")
-    return not (names[position] if position < len(names) else rest).startswith("_")
+    read = {position for position, name in enumerate(names) if not name.startswith("_")}
+    return read if rest.startswith("_") else read | {*range(len(names), count)}

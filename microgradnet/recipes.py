@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from microgradnet import nn, optim
 from microgradnet.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from microgradnet.datasets import Dataset
 
@@ -25,30 +26,78 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
 }
 LOSSES = ("softmax", "cross-entropy", "quadratic")
+DTYPES = ("float32", "float64")
 STARTS = ("default", "nielsen", "nielsen-large")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a person would turn. The last layer always has one output per class."""
+    """All that a person would turn. The last layer always has one output per class.
+
+    A setting that makes no sense is a ValueError that names it.
+
+    >>> Recipe(dropout=1.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: dropout must be at least 0 and below 1, not 1.0
+    """
 
     layers: tuple[int, ...] = (256,)
     """Neurons of each hidden layer."""
     activation: str = "relu"
     loss: str = "softmax"
-    """``softmax`` (softmax cross-entropy), ``cross-entropy`` (sigmoid outputs, summed), ``quadratic`` (the same)."""
+    """``softmax`` (softmax cross-entropy), or sigmoid outputs with ``cross-entropy`` or ``quadratic`` cost."""
     dropout: float = 0.5
-    """The share of each hidden layer's outputs that is dropped."""
+    """The share of each hidden layer's outputs that is dropped in training."""
     start: str = "default"
-    """How weights begin: ``default`` (±1/√n), ``nielsen`` (N(0, 1/n)), ``nielsen-large`` (N(0, 1))."""
+    """How weights begin: ``default`` (uniform in ±1/√n), ``nielsen`` (N(0, 1/n)), ``nielsen-large`` (N(0, 1))."""
     epochs: int = 60
     batch_size: int = 32
     lr: float = 0.1
     momentum: float = 0.9
-    regularization: float = 0.0
-    """λ of the book: w ← (1 − ηλ/n)·w for n training examples, weights only."""
+    weight_decay: float = 0.0
+    """c in w ← w − lr·(∂L/∂w + c·w), for weights only; λ/n for the book's λ and n training examples."""
     dtype: str = "float32"
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _check(name, getattr(self, name), "at least 1", lambda value: value >= 1)
+        for size in self.layers:
+            _check("layers", size, "at least 1 neuron each", lambda value: value >= 1)
+        for name in ("dropout", "momentum"):
+            _check(name, getattr(self, name), "at least 0 and below 1", lambda value: 0 <= value < 1)
+        for name in ("lr", "weight_decay"):
+            _check(name, getattr(self, name), "at least 0 and finite", lambda value: 0 <= value < math.inf)
+        _check("seed", self.seed, "at least 0", lambda value: value >= 0)
+        for name, known in (
+            ("activation", ACTIVATIONS),
+            ("loss", LOSSES),
+            ("start", STARTS),
+            ("dtype", DTYPES),
+        ):
+            choose(name, getattr(self, name), known)
+
+
+def _check(name: str, value: Any, wanted: str, holds: Callable[[Any], bool]) -> None:
+    if not holds(value):
+        raise ValueError(f"{name.replace('_', ' ')} must be {wanted}, not {value}")
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return a name that is known; otherwise a ValueError offers the near ones.
+
+    >>> choose("preset", "nielson-quadratic", PRESETS)
+    Traceback (most recent call last):
+    ...
+    ValueError: there is no preset 'nielson-quadratic'; did you mean nielsen-quadratic?
+    """
+    names = list(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(names)}"
+    raise ValueError(f"there is no {kind} {name!r}; {hint}")
 
 
 PRESETS: dict[str, Recipe] = {
@@ -74,12 +123,11 @@ PRESETS: dict[str, Recipe] = {
         batch_size=10,
         lr=0.5,
         momentum=0.0,
-        regularization=5.0,
+        weight_decay=5.0 / 50_000,
     ),
-    "relu-dropout": Recipe(
-        layers=(800, 800), activation="relu", dropout=0.5, epochs=40, batch_size=100, lr=0.1, momentum=0.9
-    ),
+    "relu-dropout": Recipe(layers=(800, 800), dropout=0.5, epochs=40, batch_size=100, lr=0.1, momentum=0.9),
 }
+"""The first rungs of Nielsen's ladder (*Neural Networks and Deep Learning*, chapters 1 and 3), and two of ours."""
 
 
 def preset(name: str, **changes: Any) -> Recipe:
@@ -88,12 +136,7 @@ def preset(name: str, **changes: Any) -> Recipe:
     >>> preset("nielsen-quadratic", epochs=3).layers
     (30,)
     """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        message = f"no preset is called {name!r}; {hint}There is {', '.join(PRESETS)}"
-        raise ValueError(message)
-    return replace(PRESETS[name], **changes)
+    return replace(PRESETS[choose("preset", name, PRESETS)], **changes)
 
 
 def build_model(recipe: Recipe, inputs: int, classes: int, rng: np.random.Generator) -> nn.Sequential:
@@ -124,16 +167,12 @@ def build_loss(recipe: Recipe) -> nn.Loss:
     return nn.CrossEntropyLoss()
 
 
-def build_optimizer(recipe: Recipe, model: nn.Module, examples: int) -> optim.SGD:
-    """Make SGD, with weight decay λ/n on the weights and none on the biases."""
+def build_optimizer(recipe: Recipe, model: nn.Module) -> optim.SGD:
+    """Make SGD, with weight decay on the weights and none on the biases."""
     pairs = list(model.named_parameters())
-    groups = [
-        {
-            "params": [pair for pair in pairs if pair[1].ndim > 1],
-            "weight_decay": recipe.regularization / examples,
-        },
-        {"params": [pair for pair in pairs if pair[1].ndim == 1]},
-    ]
+    weights = [(name, parameter) for name, parameter in pairs if parameter.ndim > 1]
+    biases = [(name, parameter) for name, parameter in pairs if parameter.ndim == 1]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": biases}]
     return optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
 
 
@@ -143,8 +182,8 @@ def prepare(recipe: Recipe, data: Dataset) -> tuple[Any, Any]:
     return x, data.y if recipe.loss == "softmax" else F.one_hot(data.y, data.num_classes, recipe.dtype)
 
 
-def probabilities(loss: str, outputs: Any) -> Any:
-    """Turn a network's outputs into what they say of each class (0 to 1; they sum to 1 for ``softmax`` only)."""
-    if loss == "softmax":
+def probabilities(recipe: Recipe, outputs: Any) -> Any:
+    """Turn a network's outputs into what they say of each class, from 0 to 1; they sum to 1 for ``softmax`` only."""
+    if recipe.loss == "softmax":
         return F.softmax(outputs, 1)
-    return F.sigmoid(outputs) if loss == "cross-entropy" else outputs
+    return F.sigmoid(outputs) if recipe.loss == "cross-entropy" else outputs

@@ -2,105 +2,144 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import graphviz
-
 from microgradnet import serialization
-from microgradnet.viz import draw
+from microgradnet.recipes import Recipe
+from microgradnet.viz import draw, render
+from microgradnet.viz.render import install_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from microgradnet.nn import Module
-    from microgradnet.recipes import Recipe
     from microgradnet.tensor import Tensor
     from microgradnet.train import History
 
-MODEL, HISTORY, CURVES, GRAPH, SETTINGS = "model.npz", "history.jsonl", "curves.png", "graph", "settings.json"
+MODEL, HISTORY, SETTINGS = "model.npz", "history.jsonl", "settings.json"
+CURVES, GRAPH = "curves.png", "graph.svg"
+
+_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's, which colour-blind people tell apart
 
 
-def create(parent: Path, name: str) -> Path:
-    """Make a new folder under ``parent``, numbered where the name is taken; fails here if it cannot be written to."""
-    for number in range(1, 10_000):
+@dataclass(frozen=True)
+class Notes:
+    """What a model's file says of how it was trained: enough to evaluate it and to predict with it."""
+
+    dataset: str
+    recipe: Recipe
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...] | None
+
+
+@contextlib.contextmanager
+def create(parent: Path, name: str) -> Iterator[Path]:
+    """Make a new folder under ``parent``, numbered where the name is taken, and remove it if it stays empty.
+
+    An OSError that says what to do if it cannot be made or written to.
+    """
+    parent_is_new = not parent.exists()
+    folder = _new_folder(parent, name)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
+            if parent_is_new:
+                parent.rmdir()
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    number = 1
+    while True:
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            continue
+            number += 1
         except OSError as error:
-            message = f"cannot make the output folder {folder}: {error.strerror}; choose another with --out"
-            raise type(error)(error.errno, message) from None
-        return folder
-    message = f"{parent} already has thousands of runs called {name}; choose another --name"
-    raise FileExistsError(message)
+            raise type(error)(
+                f"cannot make the output folder {folder}: {error.strerror}; choose another with --out"
+            ) from None
+        else:
+            return folder
 
 
-def save_model(folder: Path, model: Module, notes: dict[str, Any]) -> None:
-    """Write the model with what evaluate and predict need to know."""
-    serialization.save(model, folder / MODEL, notes=notes)
+def save_model(folder: Path, model: Module, notes: Notes) -> None:
+    """Write the model, with its notes."""
+    serialization.save(model, folder / MODEL, notes=asdict(notes))
+
+
+def load_model(run: Path) -> tuple[Module, Notes]:
+    """Return the model and the notes of a run's folder, or of a model file."""
+    path = run / MODEL if run.is_dir() else run
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no trained model at {path}; `microgradnet train` makes one")
+    model, notes = serialization.load(path), serialization.load_notes(path)
+    try:
+        recipe = Recipe(**{**notes["recipe"], "layers": tuple(notes["recipe"]["layers"])})
+        image_shape = tuple(notes["image_shape"]) if notes["image_shape"] else None
+        return model, Notes(notes["dataset"], recipe, tuple(notes["classes"]), image_shape)
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} does not say what it was trained on; only models of `microgradnet train` do. "
+            "Load it with microgradnet.load in Python"
+        ) from None
 
 
 def save_settings(folder: Path, recipe: Recipe, **facts: Any) -> None:
     """Write the settings and results as JSON."""
-    text = json.dumps({**facts, "recipe": asdict(recipe)}, indent=2)
+    text = json.dumps({**facts, "recipe": asdict(recipe)}, indent=2, ensure_ascii=False)
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
 
 
 def save_curves(folder: Path, history: History, title: str) -> Path:
-    """Draw loss and accuracy over the epochs, training and validation."""
+    """Draw loss and accuracy over the epochs, in training and validation, and mark the best epoch."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        message = "curves need matplotlib: pip install 'microgradnet[plots]'"
-        raise ModuleNotFoundError(message) from None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs = [record.epoch for record in history]
-    for axes, label, train, validation in (
-        (left, "loss", history.column("loss"), history.column("validation", "loss")),
-        (
-            right,
-            "accuracy (%)",
-            [100 * value for value in history.column("metrics", "accuracy")],
-            [100 * value for value in history.column("validation", "accuracy")],
-        ),
-    ):
-        axes.plot(epochs, train, "o-", color="#0072B2", markersize=3, label="training (while it trained)")
-        axes.plot(epochs, validation, "s--", color="#D55E00", markersize=3, label="validation")
-        if history.best is not None:
-            axes.axvline(history.best.epoch, color="0.7", linewidth=1, zorder=0)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    right.legend(frameon=False)
+        raise ModuleNotFoundError("curves need matplotlib: pip install 'microgradnet[plots]'") from None
+    figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    _plot(left, history, "loss", history.column("loss"))
+    _plot(right, history, "accuracy", history.column("metrics", "accuracy"))
+    left.set_ylim(bottom=0)
+    right.set_ylim(top=1)
+    right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
     path = folder / CURVES
     figure.savefig(path, dpi=120)
     return path
 
 
+def _plot(axes: Any, history: History, name: str, training: list[float]) -> None:
+    epochs = [record.epoch for record in history]
+    style = {"linewidth": 1.8, "marker": "o" if len(epochs) < 20 else "", "markersize": 4}
+    axes.plot(epochs, training, color=_BLUE, label="training, during the epoch", **style)
+    axes.plot(
+        epochs, history.column("validation", name), color=_ORANGE, label="validation, after it", **style
+    )
+    if (best := history.best) is not None:
+        star = {"marker": "*", "markersize": 15, "markeredgecolor": "white", "linestyle": ""}
+        axes.plot(best.epoch, best.validation[name], color=_ORANGE, label=f"kept: epoch {best.epoch}", **star)
+    axes.set_xlabel("epoch")
+    axes.set_title(name, loc="left")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+
+
 def save_graph(folder: Path, loss: Tensor) -> tuple[Path, str | None]:
-    """Draw the graph of one loss: SVG, or DOT text and the reason where Graphviz's ``dot`` is missing."""
+    """Draw the graph of one loss: SVG, or where Graphviz's ``dot`` is missing DOT text, and how to draw it."""
     picture = draw(loss)
-    path = folder / f"{GRAPH}.dot"
-    path.write_text(picture.source, encoding="utf-8")
     try:
-        svg = picture.pipe(format="svg")
-    except graphviz.ExecutableNotFound:
-        return path, "Graphviz's dot is not installed, so the graph is DOT text; to draw it: "
-    path.unlink()
-    path = folder / f"{GRAPH}.svg"
-    path.write_bytes(svg)
-    return path, None
-
-
-def find_model(run: Path) -> Path:
-    """Return the model file of a run's folder, or the file itself."""
-    path = run / MODEL if run.is_dir() else run
-    if not path.is_file():
-        message = f"there is no trained model at {path}; `microgradnet train` makes one"
-        raise FileNotFoundError(message)
-    return path
+        return render(picture, folder / GRAPH), None
+    except FileNotFoundError:
+        path = render(picture, (folder / GRAPH).with_suffix(".dot"))
+        return path, f"Graphviz draws it: {install_command()}, then dot -Tsvg -O {path}"

@@ -655,8 +655,7 @@ class Tensor(Value):
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """Return a copy in another dtype; a gradient is cast back on its way, and integers have none."""
-        new = np.dtype(dtype)
-        return ops.astype(self if new.kind == "f" else self.detach(), dtype=new)
+        return ops.astype(self, dtype=dtype)
 
 
 class Parameter(Tensor):

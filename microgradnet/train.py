@@ -257,9 +257,9 @@ def _step(
 
 def _one_number(loss: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.size != 1:
-        shape = f"{type(loss).__name__} of shape {np.shape(loss.data if isinstance(loss, Tensor) else loss)}"
+        given = f"{type(loss).__name__} of shape {np.shape(loss.data if isinstance(loss, Tensor) else loss)}"
         raise ValueError(
-            f"the loss must be a tensor of one number, got a {shape}; give the loss a reduction such as 'mean'"
+            f"the loss must be a tensor of one number, got a {given}; give it a reduction such as 'mean'"
         )
     return loss
 

@@ -186,17 +186,7 @@ class Optimizer:
                     f"is it the state of another optimizer than {type(self).__name__}?"
                 )
             self.check(group)
-        state = [
-            {name: Tensor(np.array(array, order="C")) for name, array in entries.items()}
-            for entries in _by_position(saved["state"], len(parameters))
-        ]
-        for i, (p, entries) in enumerate(zip(parameters, state, strict=True)):
-            for name, tensor in entries.items():
-                if tensor.shape != p.shape:
-                    raise ValueError(
-                        f"load_state_dict: {name} of parameter {i} has shape {tensor.shape}, "
-                        f"expected {p.shape}"
-                    )
+        state = _fitting(saved["state"], parameters)
         for own, group in zip(self.param_groups, groups, strict=True):
             own.update({name: group[name] for name in self.defaults})
         self.state = state
@@ -215,14 +205,25 @@ def _names(groups: Iterable[Mapping[str, Any]]) -> list[str | None]:
     return [name for g in groups for name in g.get("param_names", [None] * len(g["params"]))]
 
 
-def _by_position(state: Mapping[Any, Any], count: int) -> list[Mapping[str, Any]]:
-    """Return the state of each parameter; after a way through JSON the positions are strings."""
-    numbered = {int(i): entries for i, entries in state.items()}
-    if beyond := [i for i in numbered if not 0 <= i < count]:
-        raise ValueError(
-            f"load_state_dict: there is state of parameter {beyond[0]}, but there are {count} parameters"
-        )
-    return [numbered.get(i, {}) for i in range(count)]
+def _fitting(saved: Mapping[Any, Any], parameters: list[Tensor]) -> list[dict[str, Tensor]]:
+    """Return the state of every parameter, in its dtype, if all of it has a parameter and that one's shape."""
+    state: list[dict[str, Tensor]] = [{} for _ in parameters]
+    for key, entries in saved.items():
+        i = int(key)  # a string, after a way through JSON
+        if not 0 <= i < len(parameters):
+            raise ValueError(
+                f"load_state_dict: there is state of parameter {i}, "
+                f"but there are {len(parameters)} parameters"
+            )
+        p = parameters[i]
+        for name, array in entries.items():
+            state[i][name] = Tensor(np.array(array, p.dtype, order="C"))
+            if state[i][name].shape != p.shape:
+                raise ValueError(
+                    f"load_state_dict: {name} of parameter {i} has shape {np.shape(array)}, "
+                    f"expected {p.shape}"
+                )
+    return state
 
 
 def _plain(value: Any) -> Any:

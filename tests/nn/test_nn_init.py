@@ -1,6 +1,7 @@
 """Initialisers: their distributions within statistical tolerance, seeds, and what has no fan-in."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ def distance(values, distribution):
 
 
 def assert_drawn_from(values, distribution):
-    assert distance(values, distribution) < 1.95 / math.sqrt(values.size)  # one true sample in a thousand fails
+    assert distance(values, distribution) < 1.95 / math.sqrt(
+        values.size
+    )  # one true sample in a thousand fails
 
 
 def normal(std, mean=0.0):
@@ -102,7 +105,9 @@ def test_nielsens_biases_are_standard_normal():
 @pytest.mark.parametrize("shape", [(), (3,)])
 @pytest.mark.parametrize("name", ["xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"])
 def test_a_bias_has_no_fan_in(name, shape):
-    with pytest.raises(ValueError, match=r"a weight of shape \((3,)?\) has no fan-in and fan-out; give a matrix"):
+    with pytest.raises(
+        ValueError, match=r"a weight of shape \((3,)?\) has no fan-in and fan-out; give a matrix"
+    ):
         drawn(name, shape)
 
 
@@ -131,7 +136,7 @@ def test_initialising_between_forward_and_backward_is_noticed(name):
 
 
 def test_linear_starts_with_pytorchs_distribution(torch):
-    layer = nn.Linear(IN, OUT, rng=np.random.default_rng(0))
+    layer: Any = nn.Linear(IN, OUT, rng=np.random.default_rng(0))
     bound = 1 / math.sqrt(IN)
     assert_drawn_from(layer.weight.data, uniform(-bound, bound))
     assert_drawn_from(layer.bias.data, uniform(-bound, bound))
@@ -146,7 +151,7 @@ def test_embedding_starts_standard_normal():
 
 
 def test_layers_follow_the_seed():
-    first, second = (nn.Linear(3, 2, rng=np.random.default_rng(5)) for _ in range(2))
+    first, second = list[Any](nn.Linear(3, 2, rng=np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.weight.data, second.weight.data)
     np.testing.assert_array_equal(first.bias.data, second.bias.data)
     mg.manual_seed(5)

@@ -1,6 +1,7 @@
 """Layers: values and gradients against closed forms, finite differences (to second order) and PyTorch."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,14 @@ from microgradnet import nn
 from microgradnet.nn import functional as F
 
 RNG = np.random.default_rng(20)
+
+
+def leaf(data):
+    return mg.Tensor(data, requires_grad=True)
+
+
+def linear(*sizes, **options):
+    return nn.Linear(*sizes, **options)
 
 
 def central_difference(f, arrays, i, h=1e-6):
@@ -34,7 +43,7 @@ def check_derivatives(f, arrays):
     directions = [rng.standard_normal(array.shape) for array in arrays]
 
     def leaves(given):
-        return [mg.Tensor(array, requires_grad=True) for array in given]
+        return [leaf(array) for array in given]
 
     def value(*given):
         return (f(*map(mg.Tensor, given)) * probe).sum().item()
@@ -59,7 +68,7 @@ def against_torch(ours, theirs, x, torch, rtol=1e-12):
     theirs = theirs.double()
     if theirs.state_dict():
         ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
-    u = mg.Tensor(x, requires_grad=True)
+    u = leaf(x)
     v = torch.tensor(x, requires_grad=True)
     y, z = ours(u), theirs(v)
     probe = np.random.default_rng(2).standard_normal(y.shape)
@@ -75,14 +84,14 @@ def against_torch(ours, theirs, x, torch, rtol=1e-12):
 
 
 def test_linear_is_x_times_w_transposed_plus_b():
-    layer = nn.Linear(3, 2, dtype=float)
+    layer = linear(3, 2, dtype=float)
     x = RNG.standard_normal((4, 5, 3))
     expected = np.einsum("abi,oi->abo", x, layer.weight.data) + layer.bias.data
     np.testing.assert_allclose(layer(x).data, expected)
 
 
 def test_linear_gradients_have_their_closed_form():
-    layer, x = nn.Linear(3, 2, dtype=float), mg.Tensor(RNG.standard_normal((4, 3)), requires_grad=True)
+    layer, x = linear(3, 2, dtype=float), leaf(RNG.standard_normal((4, 3)))
     g = RNG.standard_normal((4, 2))
     layer(x).backward(g)
     np.testing.assert_allclose(x.grad, g @ layer.weight.data)
@@ -120,7 +129,7 @@ def test_linear_needs_sizes_of_at_least_one(sizes):
 
 
 def test_linear_keeps_float32():
-    layer, x = nn.Linear(3, 2), mg.Tensor(np.ones((4, 3), np.float32), requires_grad=True)
+    layer, x = linear(3, 2), leaf(np.ones((4, 3), np.float32))
     layer(x).sum().backward()
     assert {layer.weight.grad.dtype, layer.bias.grad.dtype, x.grad.dtype} == {np.dtype(np.float32)}
 
@@ -169,7 +178,7 @@ def test_activation_derivatives(name, options):
 
 @pytest.mark.parametrize(("name", "options"), ACTIVATIONS)
 def test_activations_keep_float32(name, options):
-    x = mg.Tensor(KINKS.astype(np.float32), requires_grad=True)
+    x = leaf(KINKS.astype(np.float32))
     y = getattr(nn, name)(**options)(x)
     y.sum().backward()
     assert (y.dtype, x.grad.dtype) == (np.float32, np.float32)
@@ -266,8 +275,8 @@ def test_batch_norm_refuses_a_batch_of_one_in_training_and_keeps_its_statistics(
     with pytest.raises(ValueError, match="training needs more than one value per feature") as error:
         model(np.ones((1, 3)))
     assert str(error.value) == (
-        "batch_norm in layer '0' BatchNorm1d(3, eps=1e-05, momentum=0.1): training needs more than one value per "
-        "feature, the input has shape (1, 3); give a larger batch, or call model.eval()"
+        "batch_norm in layer '0' BatchNorm1d(3, eps=1e-05, momentum=0.1): training needs more than one value "
+        "per feature, the input has shape (1, 3); give a larger batch, or call model.eval()"
     )
     assert model[0].running_mean.tolist() == [0.0] * 3
     assert model[0].num_batches_tracked.item() == 0
@@ -282,13 +291,14 @@ def test_batch_norm_names_the_shapes_that_it_takes(shape):
 
 def test_batch_norm_statistics_do_not_join_the_graph_and_stay_float32():
     layer = nn.BatchNorm1d(2)
-    layer(mg.Tensor(np.ones((3, 2), np.float32) * [[1], [2], [4]], requires_grad=True).astype(np.float32))
+    layer(leaf(np.ones((3, 2), np.float32) * [[1], [2], [4]]).astype(np.float32))
     assert not layer.running_mean.requires_grad
     assert {layer.running_mean.dtype, layer.running_var.dtype} == {np.dtype(np.float32)}
 
 
 def test_two_training_batches_can_wait_for_their_backward():
-    layer, x = nn.BatchNorm1d(2, dtype=float), RNG.standard_normal((4, 2))
+    layer: Any = nn.BatchNorm1d(2, dtype=float)
+    x = RNG.standard_normal((4, 2))
     (layer(x).sum() + (layer(2 * x) ** 2).sum()).backward()
     assert np.isfinite(layer.weight.grad).all()
 
@@ -297,7 +307,9 @@ def test_two_training_batches_can_wait_for_their_backward():
 
 
 @given(
-    shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), count=st.integers(1, 4), seed=st.integers(0, 999)
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    count=st.integers(1, 4),
+    seed=st.integers(0, 999),
 )
 def test_layer_norm_as_pytorchs(torch, shape, count, seed):
     rng = np.random.default_rng(seed)
@@ -326,11 +338,14 @@ def test_layer_norm_of_a_number_and_of_a_wrong_shape():
 
 
 @given(
-    shape=st.lists(st.integers(1, 4), min_size=0, max_size=3), count=st.integers(1, 5), seed=st.integers(0, 999)
+    shape=st.lists(st.integers(1, 4), min_size=0, max_size=3),
+    count=st.integers(1, 5),
+    seed=st.integers(0, 999),
 )
 def test_embedding_as_pytorchs(torch, shape, count, seed):
     rng = np.random.default_rng(seed)
-    ours, theirs = nn.Embedding(count, 3, dtype=float), torch.nn.Embedding(count, 3).double()
+    ours: Any = nn.Embedding(count, 3, dtype=float)
+    theirs = torch.nn.Embedding(count, 3).double()
     ours.load_state_dict({"weight": theirs.weight.detach().numpy()})
     indices = rng.integers(0, count, shape)
     y, z = ours(indices), theirs(torch.tensor(indices))
@@ -342,7 +357,7 @@ def test_embedding_as_pytorchs(torch, shape, count, seed):
 
 
 def test_embedding_accumulates_repeated_indices():
-    layer = nn.Embedding(4, 2, dtype=float)
+    layer: Any = nn.Embedding(4, 2, dtype=float)
     layer([[1, 1], [3, 1]]).sum().backward()
     assert layer.weight.grad.tolist() == [[0, 0], [3, 3], [0, 0], [1, 1]]
 
@@ -368,7 +383,7 @@ def test_embedding_says_which_index_is_wrong(indices, error, message):
 
 
 def test_dropout_is_the_identity_in_eval_gradients_too():
-    layer, x = nn.Dropout(0.9).eval(), mg.Tensor(RNG.standard_normal((5, 5)), requires_grad=True)
+    layer, x = nn.Dropout(0.9).eval(), leaf(RNG.standard_normal((5, 5)))
     y = layer(x)
     g = RNG.standard_normal((5, 5))
     y.backward(g)
@@ -377,7 +392,7 @@ def test_dropout_is_the_identity_in_eval_gradients_too():
 
 
 def test_dropout_of_zero_is_the_identity_in_training():
-    x = mg.Tensor(RNG.standard_normal(5), requires_grad=True)
+    x = leaf(RNG.standard_normal(5))
     assert nn.Dropout(0.0)(x) is x
 
 
@@ -391,7 +406,7 @@ def test_dropout_zeroes_with_probability_p_and_preserves_the_mean(p):
 
 
 def test_dropout_keeps_its_mask_for_every_backward():
-    x = mg.Tensor(np.ones(1000), requires_grad=True)
+    x = leaf(np.ones(1000))
     y = nn.Dropout(0.5, rng=np.random.default_rng(0))(x)
     y.sum().backward()
     first = x.grad.copy()
@@ -434,7 +449,7 @@ def test_dropout_derivatives():
 
 
 def test_flatten_keeps_the_batch():
-    x = mg.Tensor(RNG.standard_normal((2, 3, 4)), requires_grad=True)
+    x = leaf(RNG.standard_normal((2, 3, 4)))
     y = nn.Flatten()(x)
     g = RNG.standard_normal((2, 12))
     y.backward(g)

@@ -20,7 +20,11 @@ HYPER = st.fixed_dictionaries(
         "nesterov": st.booleans(),
     }
 ).map(
-    lambda h: {**h, "nesterov": h["nesterov"] and h["momentum"] > 0, "dampening": 0.0 if h["nesterov"] else h["dampening"]}
+    lambda h: {
+        **h,
+        "nesterov": h["nesterov"] and h["momentum"] > 0,
+        "dampening": 0.0 if h["nesterov"] else h["dampening"],
+    }
 )
 
 
@@ -59,7 +63,7 @@ def test_trajectories_as_pytorchs(torch, hyper, seed):
 def test_groups_rates_that_change_and_missing_gradients_as_pytorchs(torch, first, second, seed, data):
     twins = Twins(torch, [(3, 2), (2,), (4,)], seed)
 
-    def made(SGD, ps):  # noqa: N803 - a class
+    def made(SGD, ps):
         optimizer = SGD([{"params": ps[:2], **first}, {"params": ps[2]}], **second)
         optimizer.add_param_group({"params": [extra[SGD]], "lr": 0.05})
         return optimizer
@@ -136,7 +140,9 @@ def test_training_a_model_as_pytorchs(torch):
     ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((16, 4)), rng.integers(0, 3, 16)
-    optimizers = [SGD(m.parameters(), lr=0.1, momentum=0.9) for SGD, m in ((optim.SGD, ours), (torch.optim.SGD, theirs))]
+    optimizers = [
+        SGD(m.parameters(), lr=0.1, momentum=0.9) for SGD, m in ((optim.SGD, ours), (torch.optim.SGD, theirs))
+    ]
     for _ in range(20):
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -198,7 +204,8 @@ def test_the_rule_works_on_tensors_as_on_arrays(hyper, first):
 
 
 def test_the_rule_can_be_differentiated():
-    lr, g = mg.Tensor(0.1, requires_grad=True), np.array([2.0, 3.0])
+    lr: Any = mg.Tensor(0.1, requires_grad=True)
+    g = np.array([2.0, 3.0])
     new, _ = optim.SGD.rule(mg.Tensor([1.0, 1.0]), g, {}, lr=lr, **RULES[0])
     new.sum().backward()
     assert lr.grad.item() == -5.0
@@ -218,7 +225,7 @@ def test_float32_stays_float32(size, number):
     optimizer.step()
     optimizer.step()
     assert w.data is array
-    assert (w.dtype, optimizer.state[0]["momentum_buffer"].dtype) == (np.float32, np.float32)
+    assert {w.dtype, optimizer.state[0]["momentum_buffer"].dtype} == {np.dtype(np.float32)}
     twin = nn.Parameter(np.ones(3))
     twin.grad = np.ones(3, np.float32)
     plain = optim.SGD([twin], lr=0.5, momentum=0.5, weight_decay=0.5)
@@ -230,7 +237,7 @@ def test_float32_stays_float32(size, number):
 @pytest.mark.parametrize("size", [3, BLOCK + 3])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_the_velocity_shares_nothing_with_gradient_and_parameter(size, nesterov):
-    w = nn.Parameter(np.ones(size), dtype=float)
+    w: Any = nn.Parameter(np.ones(size), dtype=float)
     optimizer = optim.SGD([w], lr=1.0, momentum=0.5, nesterov=nesterov)
     for _ in range(2):
         w.grad = np.full(size, 2.0)
@@ -261,7 +268,8 @@ def test_a_step_between_forward_and_backward_is_noticed(size):
 
 
 def test_a_step_that_changes_nothing_is_not_noticed():
-    w, x = nn.Parameter([1.0]), mg.Tensor(np.ones(1, np.float32), requires_grad=True)
+    w = nn.Parameter([1.0])
+    x: Any = mg.Tensor(np.ones(1, np.float32), requires_grad=True)
     y = (w * x).sum()
     optim.SGD([w], lr=0.1).step()  # without a gradient
     y.backward()
