@@ -95,7 +95,7 @@ def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
             parent = parents[i]
             if parent is not None and parent.number in nodes and 1 + k in reads(rule, 2 + len(parents)):
                 argument = parents[k - 1] if k else None
-                origin = argument.describe() if argument else "a constant"
+                origin = argument.describe(node.scope) if argument else "a constant"
                 what = f"argument {k - 1} ({origin})" if k else "the result"
                 _refuse(what, node)
 

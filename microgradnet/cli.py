@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, fields
@@ -24,6 +26,10 @@ EXPECTED = (ValueError, OSError, ModuleNotFoundError, ArithmeticError)
 """What bad input raises: shown as one line. Anything else is a mistake of ours and shows where."""
 
 DESCRIPTION = "Train small neural networks with NumPy, and use what was trained."
+TRAINING = """\
+Train a network by stochastic gradient descent, keep the epoch that is best on the
+validation data, and test it once on the test data. Without options: a network with
+one ReLU layer, on 1,797 handwritten digits. Ctrl-C ends it and keeps what was trained."""
 EXAMPLES = """\
 examples:
   microgradnet train                                  handwritten digits, in seconds, without a download
@@ -68,16 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     evaluate = commands.add_parser(
         "evaluate",
-        help="loss and accuracy of a trained model",
-        description="Loss and accuracy of a trained model on the validation and the test data of its data set.",
+        help="loss and accuracy of a trained network",
+        description="Loss and accuracy of a trained network on the validation and test data of its data set.",
     )
     _add_run(evaluate, _evaluate)
     _add_data(evaluate)
     predict = commands.add_parser(
         "predict",
         help="say which digit a picture shows",
-        description="Say which digit a picture shows: it is made grey, white on black, scaled and centred as the "
-        "training data are, shown as the network sees it, and classified.",
+        description="Say which digit a picture shows. It is made grey, white on black, scaled and centred, "
+        "shown as the network sees it, and classified.",
     )
     _add_run(predict, _predict)
     predict.add_argument(
@@ -110,8 +116,7 @@ def _add_train(commands: Any) -> None:
     command = commands.add_parser(
         "train",
         help="train a network on a data set",
-        description="Train a network by stochastic gradient descent, keep the epoch that is best on the validation "
-        "data, and test it once on the test data. Without options: a ReLU network on 1,797 handwritten digits.",
+        description=TRAINING,
         epilog=_presets(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -127,26 +132,19 @@ def _add_train(commands: Any) -> None:
     output = command.add_argument_group("data and output")
 
     def add(group: Any, option: str, words: str, **options: Any) -> None:
-        name = option.removeprefix("--").replace("-", "_")
-        value = getattr(base, name)
+        value = getattr(base, option.removeprefix("--").replace("-", "_"))
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        kind = {} if "type" in options or "choices" in options else {"type": type(value)}
-        group.add_argument(
-            option, default=argparse.SUPPRESS, help=f"{words} (default: {shown})", **kind, **options
-        )
+        if "choices" in options:
+            options["metavar"] = "NAME"
+            words += f": {', '.join(options['choices'])}"
+        options.setdefault("type", type(value))
+        group.add_argument(option, default=argparse.SUPPRESS, help=f"{words} (default: {shown})", **options)
 
     add(network, "--layers", "neurons of each hidden layer, 0 for none", type=_sizes, metavar="N,N,…")
-    add(network, "--activation", "of the hidden layers", choices=list(recipes.ACTIVATIONS))
-    add(
-        network,
-        "--loss",
-        "softmax with cross-entropy, or sigmoid outputs with either cost of Nielsen's book",
-        choices=recipes.LOSSES,
-    )
+    add(network, "--activation", "of the hidden layers", choices=tuple(recipes.ACTIVATIONS))
+    add(network, "--loss", "cost; the last two with sigmoid outputs", choices=recipes.LOSSES)
     add(network, "--dropout", "share of hidden outputs dropped in training", metavar="P")
-    add(
-        network, "--start", "initial weights: uniform in ±1/√n, N(0, 1/n), or N(0, 1)", choices=recipes.STARTS
-    )
+    add(network, "--start", "initial weights, in ±1/√n, N(0, 1/n) or N(0, 1)", choices=recipes.STARTS)
     add(network, "--dtype", "of all numbers", choices=recipes.DTYPES)
     add(training, "--epochs", "times through the training data", metavar="N")
     add(training, "--batch-size", "examples per step", metavar="N")
@@ -234,11 +232,11 @@ def _introduce(run: _Run) -> None:
     widths = "-".join(map(str, (splits.train.x.shape[1], *recipe.layers, splits.num_classes)))
     count = sum(parameter.size for parameter in run.model.parameters())
     run.say(
-        f"{splits.name}: {len(splits.train):,} examples to train on, {len(splits.validation):,} to choose the "
-        f"epoch by, {len(splits.test):,} to test\n"
+        f"{splits.name}: {len(splits.train):,} examples to train on, {len(splits.validation):,} to choose "
+        f"the epoch by, {len(splits.test):,} to test\n"
         f"network: {widths}, {recipe.activation}, {recipe.loss}; {count:,} parameters\n\n"
         "              training           validation\n"
-        "  epoch     loss  accuracy     loss  accuracy    time"
+        "  epoch     loss  accuracy     loss  accuracy     time"
     )
 
 
@@ -253,7 +251,7 @@ def _fit(run: _Run, rng: np.random.Generator) -> train.History:
             f"{values['loss']:8.4f}  {values['accuracy']:8.2%}"
             for values in ({"loss": record.loss, **record.metrics}, record.validation)
         ]
-        run.say(f"{epoch:>7} {' '.join(columns)}  {record.seconds:4.1f} s{' *' * is_best}")
+        run.say(f"{epoch:>7} {' '.join(columns)}  {record.seconds:5.2f} s{' *' * is_best}")
 
     try:
         return train.fit(
@@ -291,13 +289,13 @@ def _finish(run: _Run, history: train.History, seconds: float) -> int:
     facts = {"dataset": splits.name, "preset": run.options.preset, "test": test, "best_epoch": best}
     versions = {"microgradnet": __version__, "numpy": np.__version__}
     run_folder.save_settings(folder, recipe, **facts, seconds=round(seconds, 2), versions=versions)
-    which = f"epoch {best}, the best (*) in validation" if best else "the unfinished first epoch"
-    run.say("")
+    network = f"the network of {f'epoch {best}' if best else 'the unfinished first epoch'}"
+    run.say(f"\ntrained for {seconds:.1f} s; epoch {best} is the best in validation" if best else "")
     print(
         f"test accuracy {test['accuracy']:.2%} on {len(splits.test):,} examples, after {which}; {seconds:.1f} s"
     )
     files = {
-        run_folder.MODEL: f"the network of {which}",
+        run_folder.MODEL: network,
         run_folder.HISTORY: "loss and accuracy of every epoch",
         run_folder.SETTINGS: "what it was trained with",
         **_curves(run, history, test["accuracy"]),
@@ -309,10 +307,16 @@ def _finish(run: _Run, history: train.History, seconds: float) -> int:
     print(f"in {folder}:")
     for name, words in files.items():
         print(f"  {name:14} {words}")
-    print(f"next:\n  microgradnet evaluate {folder}")
+    command = "microgradnet" if shutil.which("microgradnet") else f"{_short(sys.executable)} -m microgradnet"
+    print(f"next:\n  {command} evaluate {folder}")
     if run.notes.image_shape:
-        print(f"  microgradnet predict {folder} picture.png")
+        print(f"  {command} predict {folder} picture.png")
     return _status(history)
+
+
+def _short(path: str) -> str:
+    here = str(Path.cwd()) + os.sep
+    return path.removeprefix(here)
 
 
 def _status(history: train.History) -> int:

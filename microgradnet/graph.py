@@ -108,10 +108,14 @@ class Node:
         """The number of axes of the value."""
         return self.y.ndim
 
-    def describe(self) -> str:
-        """Return the name that messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module."""
+    def describe(self, scope: Scope | None = None) -> str:
+        """Return the name that messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module.
+
+        ``scope`` is that of a call that used the value: a parameter gets its path in the model that was called.
+        """
         kind = self.primitive.name if self.primitive else "leaf"
-        name = f" '{self.name}'" if self.name else ""
+        path = self.name or next((name for name, node in named_leaves(scope) if node is self), None)
+        name = f" '{path}'" if path else ""
         module = f" in {type(self.scope.module).__name__}" if self.scope and self.scope.module else ""
         return f"{kind}#{self.number}{name} of shape {self.shape}{module}"
 
@@ -134,7 +138,7 @@ class Value:
 
     @staticmethod
     def _box(array: Array, node: Node | None, version: Version) -> Any:
-        """Wrap the result of a primitive (its first value's class decides how)."""
+        """Wrap the result of a primitive (the class of its last value decides how)."""
         raise NotImplementedError
 
 
@@ -238,3 +242,11 @@ def enclosing_modules(scope: Scope | None) -> Iterator[Any]:
         if scope.module is not None and (scope.outer is None or scope.outer.module is not scope.module):
             yield scope.module
         scope = scope.outer
+
+
+def named_leaves(scope: Scope | None) -> Iterator[tuple[str, Node | None]]:
+    """Yield the parameters of the outermost model that a call was made in, by path."""
+    *_, model = [None, *enclosing_modules(scope)]
+    if model is not None:
+        for name, parameter in model.named_parameters():
+            yield name, parameter._node

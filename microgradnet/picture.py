@@ -47,9 +47,9 @@ def read_grey(path: Path) -> Array:
 def digit_input(grey: Array, side: int, name: Any = "the picture") -> Array:
     """Return the digit as (side, side) values, ink 1 on paper 0, placed as in the training data.
 
-    The paper is what the border shows, and ink what differs from it most, darker or lighter. The ink's bounding
-    box is scaled, keeping its proportions, to 20/28 of the side, and its centre of mass put in the middle, as
-    MNIST was made; scikit-learn's 8×8 digits fill the height instead, and lie in the middle.
+    The paper is what the border shows, and ink what differs from it most, darker or lighter. The ink's
+    bounding box is scaled, keeping its proportions, to 20/28 of the side, and its centre of mass put in the
+    middle, as MNIST was made; scikit-learn's 8×8 digits fill the height instead, and lie in the middle.
 
     Source: LeCun, Cortes and Burges, *The MNIST database of handwritten digits* (on normalisation).
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from microgradnet import nn, optim
 from microgradnet.nn import functional as F
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import numpy as np
 
     from microgradnet.datasets import Dataset
 
@@ -46,11 +47,11 @@ class Recipe:
     """Neurons of each hidden layer."""
     activation: str = "relu"
     loss: str = "softmax"
-    """``softmax`` (softmax cross-entropy), or sigmoid outputs with ``cross-entropy`` or ``quadratic`` cost."""
+    """``softmax`` (softmax cross-entropy); ``cross-entropy`` or ``quadratic`` (of sigmoid outputs)."""
     dropout: float = 0.5
     """The share of each hidden layer's outputs that is dropped in training."""
     start: str = "default"
-    """How weights begin: ``default`` (uniform in ±1/√n), ``nielsen`` (N(0, 1/n)), ``nielsen-large`` (N(0, 1))."""
+    """Initial weights: ``default`` (uniform in ±1/√n), ``nielsen`` (N(0, 1/n)) or ``nielsen-large`` (N(0, 1))."""
     epochs: int = 60
     batch_size: int = 32
     lr: float = 0.1
@@ -127,7 +128,7 @@ PRESETS: dict[str, Recipe] = {
     ),
     "relu-dropout": Recipe(layers=(800, 800), dropout=0.5, epochs=40, batch_size=100, lr=0.1, momentum=0.9),
 }
-"""The first rungs of Nielsen's ladder (*Neural Networks and Deep Learning*, chapters 1 and 3), and two of ours."""
+"""Two of Nielsen's networks (*Neural Networks and Deep Learning*, chapters 1 and 3), and two of ours."""
 
 
 def preset(name: str, **changes: Any) -> Recipe:
@@ -140,10 +141,10 @@ def preset(name: str, **changes: Any) -> Recipe:
 
 
 def build_model(recipe: Recipe, inputs: int, classes: int, rng: np.random.Generator) -> nn.Sequential:
-    """Make the network: hidden layers with activation and dropout, then a linear layer (and σ for ``quadratic``)."""
+    """Make the network: hidden layers with activation and dropout, a linear layer (and σ for ``quadratic``)."""
     layers: list[nn.Module] = []
     widths = [inputs, *recipe.layers]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after, dtype=recipe.dtype, rng=rng), ACTIVATIONS[recipe.activation]()]
         if recipe.dropout:
             layers.append(nn.Dropout(recipe.dropout, rng=rng))
@@ -177,13 +178,13 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> optim.SGD:
 
 
 def prepare(recipe: Recipe, data: Dataset) -> tuple[Any, Any]:
-    """Return inputs in the recipe's dtype, and targets as its loss takes them: labels, or one output per class."""
+    """Return inputs in the recipe's dtype, and targets as its loss takes them: labels, or rows of 0 and 1."""
     x = data.x.astype(recipe.dtype, copy=False)
     return x, data.y if recipe.loss == "softmax" else F.one_hot(data.y, data.num_classes, recipe.dtype)
 
 
 def probabilities(recipe: Recipe, outputs: Any) -> Any:
-    """Turn a network's outputs into what they say of each class, from 0 to 1; they sum to 1 for ``softmax`` only."""
+    """Turn outputs into what they say of each class, from 0 to 1 (their sum is 1 for ``softmax`` only)."""
     if recipe.loss == "softmax":
         return F.softmax(outputs, 1)
     return F.sigmoid(outputs) if recipe.loss == "cross-entropy" else outputs

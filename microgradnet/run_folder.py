@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradnet import serialization
@@ -15,6 +14,7 @@ from microgradnet.viz.render import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from microgradnet.nn import Module
     from microgradnet.tensor import Tensor
@@ -136,7 +136,7 @@ def _plot(axes: Any, history: History, name: str, training: list[float]) -> None
 
 
 def save_graph(folder: Path, loss: Tensor) -> tuple[Path, str | None]:
-    """Draw the graph of one loss: SVG, or where Graphviz's ``dot`` is missing DOT text, and how to draw it."""
+    """Draw the graph of one loss: SVG, or without Graphviz's ``dot`` its DOT text and how to draw it."""
     picture = draw(loss)
     try:
         return render(picture, folder / GRAPH), None

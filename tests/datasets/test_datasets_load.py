@@ -78,15 +78,15 @@ def test_the_order_is_argument_environment_cache(tmp_path, monkeypatch):
     ("platform", "variables", "expected"),
     [
         ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/microgradnet"),
-        ("linux", {"XDG_CACHE_HOME": ""}, "/home/me/.cache/microgradnet"),
-        ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "/home/me/Library/Caches/microgradnet"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "/users/me/.cache/microgradnet"),
+        ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "/users/me/Library/Caches/microgradnet"),
         ("win32", {"LOCALAPPDATA": "/local"}, "/local/microgradnet"),
-        ("win32", {"LOCALAPPDATA": ""}, "/home/me/AppData/Local/microgradnet"),
+        ("win32", {"LOCALAPPDATA": ""}, "/users/me/AppData/Local/microgradnet"),
     ],
 )
 def test_the_cache_is_where_the_platform_has_it(monkeypatch, platform, variables, expected):
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    monkeypatch.setattr(Path, "home", lambda: Path("/users/me"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_dir() == Path(expected)
