@@ -127,9 +127,8 @@ def _dressed(g: Any, boxer: Value | None) -> Any:
 
 def _conform(c: Any, node: Node, i: int, parent: Node, boxer: Value | None) -> Any:
     """Undo broadcasting, cast to the argument's dtype, and check what the rule returned."""
-    rule = f"the gradient rule of {node.describe()} for argument {i}"
     if c is None:
-        message = f"{rule} returned None; give None in place of the rule where there is no gradient"
+        message = f"{_rule_name(node, i)} returned None; give None in place of the rule where there is no gradient"
         raise TypeError(message)
     c = _dressed(c, boxer)
     if c.shape != parent.shape:
@@ -138,10 +137,14 @@ def _conform(c: Any, node: Node, i: int, parent: Node, boxer: Value | None) -> A
         if own is not None:
             expected, advice = node.shape[: node.ndim - own] + parent.shape[parent.ndim - own :], ""
         if c.shape != expected:
-            message = f"{rule} returned shape {c.shape}; expected {expected}{advice}"
+            message = f"{_rule_name(node, i)} returned shape {c.shape}; expected {expected}{advice}"
             raise ValueError(message)
         c = _dressed(sum_to(c, parent.shape), boxer)
     return c if c.dtype == parent.dtype else astype(c, dtype=parent.dtype)
+
+
+def _rule_name(node: Node, i: int) -> str:
+    return f"the gradient rule of {node.describe()} for argument {i}"
 
 
 def _hooked(g: Any, node: Node, boxer: Value | None) -> Any:

@@ -281,7 +281,7 @@ def _finish(run: _Run, history: train.History, seconds: float) -> int:
     """Test the best epoch's network once, write everything, and say where it is."""
     folder, recipe, splits = run.folder, run.recipe, run.splits
     if history.interrupted:
-        run.say(f"interrupted in epoch {len(history) + 1}; what was trained is kept")
+        run.say(f"interrupted in epoch {len(history) + 1}; what was trained until then is kept")
     test = train.evaluate(run.model, run.loss_fn, recipes.prepare(recipe, splits.test), metrics=["accuracy"])
     run_folder.save_model(folder, run.model, run.notes)
     history.save(folder / run_folder.HISTORY)
@@ -290,10 +290,9 @@ def _finish(run: _Run, history: train.History, seconds: float) -> int:
     versions = {"microgradnet": __version__, "numpy": np.__version__}
     run_folder.save_settings(folder, recipe, **facts, seconds=round(seconds, 2), versions=versions)
     network = f"the network of {f'epoch {best}' if best else 'the unfinished first epoch'}"
-    run.say(f"\ntrained for {seconds:.1f} s; epoch {best} is the best in validation" if best else "")
-    print(
-        f"test accuracy {test['accuracy']:.2%} on {len(splits.test):,} examples, after {which}; {seconds:.1f} s"
-    )
+    chosen = f"; epoch {best} is the best in validation" if best else ""
+    run.say(f"\ntrained for {seconds:.1f} s{chosen}")
+    print(f"test accuracy {test['accuracy']:.2%} on {len(splits.test):,} examples, by {network}")
     files = {
         run_folder.MODEL: network,
         run_folder.HISTORY: "loss and accuracy of every epoch",

@@ -49,7 +49,7 @@ def digit_input(grey: Array, side: int, name: Any = "the picture") -> Array:
 
     The paper is what the border shows, and ink what differs from it most, darker or lighter. The ink's
     bounding box is scaled, keeping its proportions, to 20/28 of the side, and its centre of mass put in the
-    middle, as MNIST was made; scikit-learn's 8×8 digits fill the height instead, and lie in the middle.
+    middle, as MNIST was made; scikit-learn's 8×8 digits fill the whole side.
 
     Source: LeCun, Cortes and Burges, *The MNIST database of handwritten digits* (on normalisation).
 
@@ -62,10 +62,10 @@ def digit_input(grey: Array, side: int, name: Any = "the picture") -> Array:
     if ink.max() < _CONTRAST:
         raise ValueError(f"{name} is blank: no ink stands out from the paper")
     ink /= ink.max()
-    rows, columns = (np.flatnonzero((ink > 0.2).any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((ink > 0.1).any(axis)) for axis in (1, 0))
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    as_mnist = side >= 16
-    scale = (round(side * 20 / 28) if as_mnist else side) / max(box.shape)
+    longest = round(side * 20 / 28) if side >= 16 else side
+    scale = longest / max(box.shape)
     height, width = (max(1, round(length * scale)) for length in box.shape)
     resampling = image.Resampling.BOX if scale < 1 else image.Resampling.BILINEAR
     small = image.fromarray((255 * box).astype(np.uint8)).resize((width, height), resampling)
@@ -73,7 +73,7 @@ def digit_input(grey: Array, side: int, name: Any = "the picture") -> Array:
     corner = []
     for axis, length in enumerate(digit.shape):
         along = digit.sum(1 - axis)
-        centre = along @ np.arange(length) / along.sum() if as_mnist else (length - 1) / 2
+        centre = along @ np.arange(length) / along.sum()
         corner.append(int(np.clip(round((side - 1) / 2 - centre), 0, side - length)))
     out = np.zeros((side, side))
     out[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = digit

@@ -51,7 +51,7 @@ class Recipe:
     dropout: float = 0.5
     """The share of each hidden layer's outputs that is dropped in training."""
     start: str = "default"
-    """Initial weights: ``default`` (uniform in ±1/√n), ``nielsen`` (N(0, 1/n)) or ``nielsen-large`` (N(0, 1))."""
+    """How weights begin: ``default`` (within ±1/√n), ``nielsen`` (N(0, 1/n)), ``nielsen-large`` (N(0, 1))."""
     epochs: int = 60
     batch_size: int = 32
     lr: float = 0.1
@@ -141,7 +141,7 @@ def preset(name: str, **changes: Any) -> Recipe:
 
 
 def build_model(recipe: Recipe, inputs: int, classes: int, rng: np.random.Generator) -> nn.Sequential:
-    """Make the network: hidden layers with activation and dropout, a linear layer (and σ for ``quadratic``)."""
+    """Make the network: hidden layers with activation and dropout, a linear layer, σ for ``quadratic``."""
     layers: list[nn.Module] = []
     widths = [inputs, *recipe.layers]
     for before, after in pairwise(widths):

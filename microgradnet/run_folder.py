@@ -109,7 +109,7 @@ def save_curves(folder: Path, history: History, title: str) -> Path:
     _plot(left, history, "loss", history.column("loss"))
     _plot(right, history, "accuracy", history.column("metrics", "accuracy"))
     left.set_ylim(bottom=0)
-    right.set_ylim(top=1)
+    right.set_ylim(top=1.01)
     right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
     path = folder / CURVES
     figure.savefig(path, dpi=120)

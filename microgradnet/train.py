@@ -473,7 +473,7 @@ class _Bar:
     PAUSE = 0.1  # seconds between two pictures of the bar
 
     def __init__(self, wanted: bool | None, epochs: int) -> None:
-        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        watched = (sys.stderr is not None and sys.stderr.isatty()) or "ipykernel" in sys.modules
         self.tqdm: Any = _tqdm(required=bool(wanted)) if wanted or (wanted is None and watched) else None
         self.epochs = epochs
         self.bar: Any = None

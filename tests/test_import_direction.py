@@ -34,7 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": FRAMEWORK | {"serialization", "datasets"},
     "lab": TOP | {"gradients"},
     "testing": TOP | {"gradients"},
-    "cli": TOP | {"", "gradients", "viz", "lab", "testing"},
+    "recipes": {"nn", "optim"},
+    "run_folder": {"serialization", "recipes", "viz"},
+    "picture": set(),
+    "cli": TOP | {"", "gradients", "viz", "lab", "testing", "recipes", "run_folder", "picture"},
     "__main__": {"cli"},
     "": TOP | {"gradients", "viz", "lab", "testing"},
 }

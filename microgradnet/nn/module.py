@@ -169,8 +169,7 @@ class Module:
         An array is copied. Assigning another tensor to the attribute later keeps it a buffer.
         """
         setattr(self, name, value if isinstance(value, Tensor) else Tensor(np.array(value)))
-        if name not in self._buffer_names:
-            self._buffer_names = (*self._buffer_names, name)
+        self._buffer_names = (*self._buffer_names, name)
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every buffer once, with its path."""

@@ -206,7 +206,7 @@ def _names(groups: Iterable[Mapping[str, Any]]) -> list[str | None]:
 
 
 def _fitting(saved: Mapping[Any, Any], parameters: list[Tensor]) -> list[dict[str, Tensor]]:
-    """Return the state of every parameter, in its dtype, if all of it has a parameter and that one's shape."""
+    """Return the state of every parameter, in its dtype; every entry must have that one's shape."""
     state: list[dict[str, Tensor]] = [{} for _ in parameters]
     for key, entries in saved.items():
         i = int(key)  # a string, after a way through JSON
