@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microgradnet import ops
-from microgradnet.graph import Value, assign, current_scope, no_grad
+from microgradnet.graph import Value, assign, current_scope
 from microgradnet.nn.module import layer_name
 from microgradnet.ops import gelu, relu, sigmoid, softplus, tanh
 from microgradnet.primitive import Primitive
@@ -156,10 +156,10 @@ def batch_norm(
         centred = x - mean
         variance = ops.mean(centred * centred, axes, keepdims=True)
         if training:
-            with no_grad():
-                for running, batch in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
-                    if running is not None:
-                        assign(running, _array(running * (1 - momentum) + ops.reshape(batch, -1) * momentum))
+            unbiased = _array(variance) * (count / (count - 1))
+            for running, batch in ((running_mean, _array(mean)), (running_var, unbiased)):
+                if running is not None:
+                    assign(running, running._array * (1 - momentum) + batch.reshape(-1) * momentum)
     else:
         centred = x - ops.reshape(running_mean, shape)
         variance = ops.reshape(running_var, shape)
@@ -246,8 +246,10 @@ def quadratic_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     input, target = _pair(input, target, "quadratic_loss")
     squares = (input - target) ** 2
     if reduction == "none":
-        return 0.5 * ops.sum(squares, tuple(range(1, squares.ndim)))
-    return _reduced(squares, "batchmean" if reduction == "mean" else reduction, "quadratic_loss", scale=0.5)
+        squares = ops.sum(squares, tuple(range(1, squares.ndim)))
+    elif reduction == "mean":
+        reduction = "batchmean"
+    return _reduced(squares, reduction, "quadratic_loss", scale=0.5)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -351,11 +353,11 @@ def nll_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean
 
 
 def _nll(logs: Any, labels: Any, weight: Any, reduction: str, caller: str) -> Any:
-    losses = -ops.take_rows(logs, labels)
+    chosen = ops.take_rows(logs, labels)
     if weight is None:
-        return _reduced(losses, reduction, caller)
-    chosen = ops.index(_weights(logs, weight, caller), labels)
-    return _reduced(losses * chosen, reduction, caller, total=ops.sum(chosen))
+        return _reduced(chosen, reduction, caller, scale=-1.0)
+    weights = ops.index(_weights(logs, weight, caller), labels)
+    return _reduced(chosen * weights, reduction, caller, scale=-1.0, total=ops.sum(weights))
 
 
 # t·x, and 0 where t is 0, also for x = −inf: a class without probability costs nothing.
@@ -406,7 +408,7 @@ def cross_entropy(
     terms = _probability_times(target, logs)
     if weights is not None:
         terms = terms * weights
-    return _reduced(-ops.sum(terms, 1), reduction, "cross_entropy", total=total)
+    return _reduced(ops.sum(terms, 1), reduction, "cross_entropy", scale=-1.0, total=total)
 
 
 # ---------------------------------------------------------------------- what they share
@@ -417,7 +419,7 @@ def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, to
     if reduction not in REDUCTIONS:
         raise ValueError(f"{caller}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     if reduction == "none":
-        return losses
+        return losses if scale == 1 else losses * scale
     if not losses.size:
         raise ValueError(f"{caller}: the batch is empty (shape {losses.shape}), its loss is undefined")
     summed = ops.sum(losses)
@@ -426,7 +428,7 @@ def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, to
             raise ValueError(
                 f"{caller}: the weights of this batch's labels sum to 0, their mean is undefined"
             )
-        return summed / total
+        return summed * scale / total
     if reduction == "mean":
         scale /= losses.size
     elif reduction == "batchmean" and losses.ndim:

@@ -78,27 +78,20 @@ class Module:
         """Make tensors of arrays and lists of numbers, in the dtype of the parameters where floating."""
         first = _first_parameter(self, set())
         dtype = None if first is None else first._array.dtype
-        received = []
-        for x in inputs:
-            if isinstance(x, list) and _holds_numbers(x):
-                x = np.asarray(x)  # noqa: PLW2901 - a list is another way to write an array
-            if isinstance(x, Tensor):
-                if (
-                    dtype is not x._array.dtype
-                    and dtype is not None
-                    and x.dtype.kind == "f"
-                    and x.dtype != dtype
-                ):
-                    raise TypeError(
-                        f"{type(self).__name__}: the input is a tensor of {x.dtype}, "
-                        f"the parameters are {dtype}; "
-                        f"write x.astype('{dtype}') or model.astype('{x.dtype}')"
-                    )
-            elif isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fiub":
-                cast = dtype is not None and x.dtype.kind == "f"
-                x = Tensor._box(np.asarray(x, dtype if cast else None), None, [0])  # noqa: PLW2901 - the same x
-            received.append(x)
-        return tuple(received)
+        return tuple([self._tensor(x, dtype) for x in inputs])
+
+    def _tensor(self, x: Any, dtype: np.dtype[Any] | None) -> Any:
+        if isinstance(x, list) and _holds_numbers(x):
+            x = np.asarray(x)
+        if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fiub":
+            floating = x.dtype.kind == "f"
+            return Tensor._box(np.asarray(x, dtype if floating else None), None, [0])
+        if isinstance(x, Tensor) and dtype is not None and x.dtype != dtype and x.dtype.kind == "f":
+            raise TypeError(
+                f"{type(self).__name__}: the input is a tensor of {x.dtype}, the parameters are {dtype}; "
+                f"write x.astype('{dtype}') or model.astype('{x.dtype}')"
+            )
+        return x
 
     # ------------------------------------------------------------------ what is inside
 
