@@ -54,10 +54,7 @@ def sweep(  # noqa: C901 - the hot path: calls would cost time
                 parent = parents[i]
                 if parent is None or parent.number not in nodes:
                     continue
-                if args[i] is not None:
-                    c = rule(g, y, *args, **meta)
-                else:  # the rule may ask for the shape of what it does not read, and the node knows it
-                    c = rule(g, y, *args[:i], parent, *args[i + 1 :], **meta)
+                c = rule(g, y, *args, **meta) if meta else rule(g, y, *args)
                 x = parent.y
                 if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
                     c = _conform(c, node, i, parent, boxer)
@@ -174,7 +171,7 @@ def seed(output: Value, gradient: Any, caller: str) -> Array:
                 "reduce it (`.sum()`, `.mean()`) or give the gradient that arrives at it, of that shape"
             )
             raise ValueError(message)
-        return np.ones(array.shape, array.dtype)
+        return np.full(array.shape, 1, array.dtype) if array.ndim else np.array(1, array.dtype)
     start = np.array(gradient._array if isinstance(gradient, Value) else gradient, array.dtype, order="C")
     if start.shape != array.shape:
         message = f"{caller}: the gradient has shape {start.shape}, the output it belongs to {array.shape}"

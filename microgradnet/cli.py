@@ -367,6 +367,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(picture.as_text(image))
         order = np.argsort(-shares, kind="stable")
         for i in order[:3]:
-            print(f"  {notes.classes[i]}  {shares[i]:7.2%}  {'█' * round(40 * float(shares[i]))}")
+            bar = "█" * round(40 * float(shares[i]))
+            print(f"  {notes.classes[i]}  {shares[i]:7.2%}  {bar}".rstrip())
         print(f"it is {notes.classes[order[0]]}\n")
     return 0

@@ -70,7 +70,7 @@ class Node:
         self.primitive: Primitive | None = primitive
         self.meta = meta
         self.parents = parents  # per argument: the node it came from, None for a constant
-        self.args = args  # per argument: its array where a rule reads it, else None
+        self.args = args  # per argument: its array where a rule reads it, else its node, which has the shape
         self.versions = versions  # per argument that a rule reads: its storage's version cell
         self.pulls = pulls  # the gradients to compute: position and rule
         self.scope = scope
@@ -147,7 +147,7 @@ class Scope:
 
     __slots__ = ("enabled", "module", "outer")
 
-    def __init__(self, *, enabled: bool, module: Any = None, outer: Scope | None = None) -> None:
+    def __init__(self, enabled: bool, module: Any = None, outer: Scope | None = None) -> None:
         self.enabled = enabled
         self.module = module
         self.outer = outer

@@ -35,7 +35,10 @@ def read_grey(path: Path) -> Array:
         from PIL import ImageOps
 
         with image.open(path) as file:
-            layers = ImageOps.exif_transpose(file).convert("RGBA")
+            upright = ImageOps.exif_transpose(file)
+            if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8
+                upright = image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            layers = upright.convert("RGBA")
     except (OSError, SyntaxError, image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} is not a picture that can be read (a PNG or JPEG of one digit): {error}"

@@ -92,6 +92,8 @@ class Primitive:
 
     def __call__(self, *args: Any, **meta: Any) -> Any:  # noqa: C901 - the hot path: calls would cost time
         """Compute the forward: arrays in → array out, nothing recorded; tensors in → tensor out, recorded."""
+        if len(args) == 1 and type(args[0]) is np.ndarray:
+            return self.forward(args[0], **meta)
         arrays: list[Any] = []
         parents: list[Node | None] = []
         versions: list[Version | None] = []
@@ -111,7 +113,7 @@ class Primitive:
                 parents.append(None)
                 versions.append(None)
             bit += bit
-        y = self.forward(*arrays, **meta)
+        y = self.forward(*arrays, **meta) if meta else self.forward(*arrays)
         if maker is None:
             return y
         if type(y) is not np.ndarray:
@@ -122,11 +124,10 @@ class Primitive:
         if needs:
             scope = current_scope.get()
             if scope.enabled:
-                plan = self._plans.get(needs | bit) or self._plan(needs, len(args))
-                pulls, unread = plan
+                pulls, unread = self._plans.get(needs | bit) or self._plan(needs, len(args))
                 if pulls:
                     for i in unread:
-                        arrays[i] = versions[i] = None
+                        arrays[i], versions[i] = parents[i], None
                     node = Node(y, version, self, meta, parents, arrays, versions, pulls, scope)
                     return maker._box(y, node, version)
         return maker._box(y, None, version)

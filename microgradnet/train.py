@@ -247,7 +247,7 @@ def _step(
     if not math.isfinite(value):
         raise DivergedError(
             f"the loss became {value} at step {step} (epoch {epoch}): {first_not_finite(loss, model)}. "
-            "The update was not applied. Look there; often a smaller learning rate helps"
+            "The update was not applied; a smaller learning rate may help"
         )
     optimizer.zero_grad()
     loss.backward()

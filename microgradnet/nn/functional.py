@@ -58,7 +58,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if not isinstance(x, Value) or x._array.dtype is not weight.dtype:
         x = _fitting(x, weight.dtype, "linear")
     try:
-        return ops.linear(x, weight, bias)
+        return ops.linear(x, weight) if bias is None else ops.linear(x, weight, bias)
     except ValueError:
         features = weight.shape[-1]
         if x.ndim and x.shape[-1] == features:
@@ -234,6 +234,20 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
 # ---------------------------------------------------------------------- losses
 
 
+def _squared_error_forward(a: Any, y: Any, *, scale: float) -> Any:
+    d = np.subtract(a, y)
+    return np.add.reduce(d * d, None) * scale
+
+
+# scale·Σ (a − y)² in one operation: of a small network's step, four would be a fifth.
+_squared_error = Primitive(
+    "squared_error",
+    _squared_error_forward,
+    lambda g, _loss, a, y, *, scale: g * (2 * scale) * (a - y),
+    lambda g, _loss, a, y, *, scale: g * (2 * scale) * (y - a),
+)
+
+
 def quadratic_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """C = ½ Σⱼ (aⱼ − yⱼ)² per example (all axes but the first), averaged over the batch by ``mean``.
 
@@ -244,12 +258,10 @@ def quadratic_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     [0.5, 2.0]
     """
     input, target = _pair(input, target, "quadratic_loss")
-    squares = (input - target) ** 2
     if reduction == "none":
-        squares = ops.sum(squares, tuple(range(1, squares.ndim)))
-    elif reduction == "mean":
-        reduction = "batchmean"
-    return _reduced(squares, reduction, "quadratic_loss", scale=0.5)
+        return 0.5 * ops.sum((input - target) ** 2, tuple(range(1, input.ndim)))
+    share = _share(input, "batchmean" if reduction == "mean" else reduction, "quadratic_loss")
+    return _squared_error(input, target, scale=0.5 * share)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -260,7 +272,9 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     2.5
     """
     input, target = _pair(input, target, "mse_loss")
-    return _reduced((input - target) ** 2, reduction, "mse_loss")
+    if reduction == "none":
+        return (input - target) ** 2
+    return _squared_error(input, target, scale=_share(input, reduction, "mse_loss"))
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -416,12 +430,9 @@ def cross_entropy(
 
 def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, total: Any = None) -> Any:
     """Reduce scale·losses: ``mean`` (Σ / size, or Σ / total), ``batchmean`` (Σ / N), ``sum`` or ``none``."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{caller}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
     if reduction == "none":
         return losses if scale == 1 else losses * scale
-    if not losses.size:
-        raise ValueError(f"{caller}: the batch is empty (shape {losses.shape}), its loss is undefined")
+    share = scale * _share(losses, reduction, caller)
     summed = ops.sum(losses)
     if reduction == "mean" and total is not None:
         if _array(total) == 0:
@@ -429,11 +440,18 @@ def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, to
                 f"{caller}: the weights of this batch's labels sum to 0, their mean is undefined"
             )
         return summed * scale / total
+    return summed if share == 1 else summed * share
+
+
+def _share(losses: Any, reduction: str, caller: str) -> float:
+    """Return what each element counts in a reduction: 1 / size, 1 / N, or 1."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{caller}: reduction must be one of {', '.join(REDUCTIONS)}, not {reduction!r}")
+    if not losses.size:
+        raise ValueError(f"{caller}: the batch is empty (shape {losses.shape}), its loss is undefined")
     if reduction == "mean":
-        scale /= losses.size
-    elif reduction == "batchmean" and losses.ndim:
-        scale /= losses.shape[0]
-    return summed if scale == 1 else summed * scale
+        return float(1 / losses.size)
+    return 1 / losses.shape[0] if reduction == "batchmean" and losses.ndim else 1.0
 
 
 def _array(x: Any) -> Any:
@@ -468,6 +486,8 @@ def _pair(prediction: Any, target: Any, caller: str) -> tuple[Any, Any]:
     """Give predictions and targets one floating dtype, and refuse shapes that would broadcast."""
     prediction, target = _valued(prediction), _valued(target)
     shape, dtype = prediction.shape, target.dtype
+    if target.shape == shape and dtype is prediction.dtype and dtype.kind == "f":
+        return prediction, target
     if target.shape != shape:
         advice = ""
         if target.ndim == prediction.ndim - 1 and dtype.kind in "iu":

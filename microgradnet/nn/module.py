@@ -64,9 +64,9 @@ class Module:
             inputs = self._received(inputs)
             if options:
                 options = dict(zip(options, self._received(options.values()), strict=True))
-        token = current_scope.set(Scope(enabled=outer.enabled, module=self, outer=outer))
+        token = current_scope.set(Scope(outer.enabled, self, outer))
         try:
-            output = self.forward(*inputs, **options)
+            output = self.forward(*inputs, **options) if options else self.forward(*inputs)
         finally:
             current_scope.reset(token)
         for _, hook in self._forward_hooks:

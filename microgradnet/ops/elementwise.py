@@ -23,10 +23,12 @@ absolute = Primitive("abs", np.abs, lambda g, _y, x: g * sign(x))
 sign: Primitive = Primitive("sign", np.sign, lambda g, _y, _x: zeros_like(g))
 
 
-_LARGEST_EXPONENT = {  # exp of it is the last that does not overflow, per floating dtype
-    np.dtype(kind): np.nextafter(np.log(np.finfo(kind).max), np.dtype(kind).type(0)).astype(kind)
-    for kind in ("f2", "f4", "f8")
+# Per floating dtype, as arrays, which NumPy's functions take faster than numbers:
+_FLOATS = [np.dtype(kind) for kind in ("f2", "f4", "f8")]
+_LARGEST_EXPONENT = {  # exp of it is the last that does not overflow
+    kind: np.asarray(np.nextafter(np.log(np.finfo(kind).max), kind.type(0)), kind) for kind in _FLOATS
 }
+_ONE = {kind: np.ones((), kind) for kind in _FLOATS}
 
 
 def floating(x: Any) -> Any:
@@ -35,11 +37,12 @@ def floating(x: Any) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
-    x = floating(x)
+    if getattr(x, "dtype", None) not in _ONE:
+        x = floating(x)
     y = np.negative(x, np.empty_like(x))
     np.minimum(y, _LARGEST_EXPONENT[y.dtype], out=y)  # exp must not overflow; σ is below 1e-37 there
     np.exp(y, y)
-    np.add(y, 1, y)
+    np.add(y, _ONE[y.dtype], y)
     return np.reciprocal(y, y)
 
 

@@ -31,13 +31,8 @@ def matmul(a: Any, b: Any) -> Any:
     return squeeze(y, axes)
 
 
-def _product(a: Any, b: Any) -> Any:
-    """a @ b; of two small matrices, dot is the faster way to the same numbers."""
-    return a.dot(b) if a.ndim == 2 else a @ b
-
-
 def _linear_forward(x: Any, w: Any, *b: Any) -> Any:
-    y = _product(x, w.T)
+    y = x.dot(w.T) if x.ndim == 2 else x @ w.T  # of small matrices, dot is the faster way to the same numbers
     if b:
         y += b[0]
     return y
@@ -50,18 +45,14 @@ def _rows(x: Any) -> Any:
 
 def _linear_rule(i: int) -> Any:
     return (
-        lambda g, _y, _x, w, *_b: _product(g, w),
-        lambda g, _y, x, _w, *_b: _rows(g).T.dot(_rows(x)),  # this order leaves ∂L/∂w C-ordered
+        lambda g, _y, _x, w, *_b: g.dot(w) if g.ndim == 2 else g @ w,
+        lambda g, _y, x, _w, *_b: _rows(g).T @ _rows(x),  # this order leaves ∂L/∂w C-ordered
         lambda g, _y, _x, _w, _b: total(_rows(g), axis=0),
     )[i]
 
 
-_linear = Primitive("linear", _linear_forward, rule_for=_linear_rule)
-
-
-def linear(x: Any, w: Any, b: Any = None) -> Any:
-    """y = x·wᵀ + b for x (…, in), w (out, in), b (out,)."""
-    return _linear(x, w) if b is None else _linear(x, w, b)
+linear = Primitive("linear", _linear_forward, rule_for=_linear_rule)
+"""y = x·wᵀ + b for x (…, in), w (out, in) and, where it is given, b (out,)."""
 
 
 def dot(a: Any, b: Any) -> Any:

@@ -51,7 +51,10 @@ class Optimizer:
 
     @staticmethod
     def rule(*args: Any, **hyper: Any) -> tuple[Any, dict[str, Any]]:
-        """Map (parameter, gradient, state), with hyperparameters by name, to the new parameter and state."""
+        """Map (parameter, gradient, state), with hyperparameters by name, to (change, state).
+
+        The change is what ``step()`` subtracts from the parameter, in place.
+        """
         raise NotImplementedError("an optimizer gives its update as a static method `rule`")
 
     def check(self, group: Mapping[str, Any]) -> None:
@@ -112,16 +115,18 @@ class Optimizer:
                 if array.size > BLOCK and array.flags.c_contiguous:
                     self._update_in_blocks(p, g, state, hyper)
                     continue
-                new, changed = rule(array, g, {name: state[name]._array for name in state}, **hyper)
-                for name, value in changed.items():  # first, since it may be a view of the old parameter
+                arrays = {name: state[name]._array for name in state} if state else state
+                change, kept = rule(array, g, arrays, **hyper)
+                for name, value in kept.items():  # first, since it may be a view of the old parameter
                     if name in state:
                         assign(state[name], value)
                     else:
                         state[name] = Tensor(np.array(value, order="C"))
-                assign(p, new)
+                np.subtract(array, change, array, casting="same_kind")
+                stamp(p)
 
     def _update_in_blocks(self, p: Tensor, g: Array, state: dict[str, Tensor], hyper: dict[str, Any]) -> None:
-        """Assign what the rule computes block by block, which is faster where the parameter is large."""
+        """Apply the rule block by block, which is faster where the parameter is large."""
         array = p._array
         values, gradients = array.reshape(-1), g.reshape(-1)
         old = {name: tensor._array.reshape(-1) for name, tensor in state.items()}
@@ -129,13 +134,14 @@ class Optimizer:
         for start in range(0, array.size, BLOCK):
             block = slice(start, start + BLOCK)
             part = {name: buffer[block] for name, buffer in old.items()}
-            new, changed = self.rule(values[block], gradients[block], part, **hyper)
+            chunk = values[block]
+            change, changed = self.rule(chunk, gradients[block], part, **hyper)
             for name, value in changed.items():
                 if name not in kept:
                     state[name] = Tensor(np.empty(array.shape, array.dtype))
                     kept[name] = state[name]._array.reshape(-1)
                 kept[name][block] = value
-            values[block] = new
+            np.subtract(chunk, change, chunk, casting="same_kind")
         for tensor in (p, *state.values()):
             stamp(tensor)
 

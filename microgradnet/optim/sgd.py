@@ -75,13 +75,13 @@ class SGD(Optimizer):
         weight_decay: float,
         nesterov: bool,
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the new parameter and velocity."""
+        """Return what is subtracted from the parameter, and the new velocity."""
         if weight_decay:
             gradient = gradient + weight_decay * parameter
         if not momentum:
-            return parameter - lr * gradient, {}
+            return lr * gradient, {}
         velocity = gradient
         if "momentum_buffer" in state:
             velocity = momentum * state["momentum_buffer"] + (1 - dampening) * gradient
         direction = gradient + momentum * velocity if nesterov else velocity
-        return parameter - lr * direction, {"momentum_buffer": velocity}
+        return lr * direction, {"momentum_buffer": velocity}

@@ -206,9 +206,9 @@ def test_the_rule_works_on_tensors_as_on_arrays(hyper, first):
 def test_the_rule_can_be_differentiated():
     lr: Any = mg.Tensor(0.1, requires_grad=True)
     g = np.array([2.0, 3.0])
-    new, _ = optim.SGD.rule(mg.Tensor([1.0, 1.0]), g, {}, lr=lr, **RULES[0])
-    new.sum().backward()
-    assert lr.grad.item() == -5.0
+    change, _ = optim.SGD.rule(mg.Tensor([1.0, 1.0]), g, {}, lr=lr, **RULES[0])
+    change.sum().backward()
+    assert lr.grad.item() == 5.0
 
 
 # ---------------------------------------------------------------------- dtypes and aliasing

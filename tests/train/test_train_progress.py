@@ -49,7 +49,7 @@ def seen(stream, **options):
 
 
 def screen(text):
-    """Return the lines that a terminal shows: a carriage return goes back, and what follows is written over."""
+    """Return the lines that a terminal shows: after a carriage return, what follows is written over."""
     lines = []
     for line in text.split("\n"):
         shown = ""
