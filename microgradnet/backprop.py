@@ -125,7 +125,9 @@ def _dressed(g: Any, boxer: Value | None) -> Any:
 def _conform(c: Any, node: Node, i: int, parent: Node, boxer: Value | None) -> Any:
     """Undo broadcasting, cast to the argument's dtype, and check what the rule returned."""
     if c is None:
-        message = f"{_rule_name(node, i)} returned None; give None in place of the rule where there is no gradient"
+        message = (
+            f"{_rule_name(node, i)} returned None; give None in place of the rule where there is no gradient"
+        )
         raise TypeError(message)
     c = _dressed(c, boxer)
     if c.shape != parent.shape:

@@ -111,7 +111,7 @@ class Node:
     def describe(self, scope: Scope | None = None) -> str:
         """Return the name that messages use: ``mul#7`` or ``leaf#3 'w'``, with the shape and the module.
 
-        ``scope`` is that of a call that used the value: a parameter gets its path in the model that was called.
+        ``scope`` is that of a call that used the value: a parameter gets its path in the called model.
         """
         kind = self.primitive.name if self.primitive else "leaf"
         path = self.name or next((name for name, node in named_leaves(scope) if node is self), None)

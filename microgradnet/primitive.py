@@ -143,7 +143,9 @@ class Primitive:
             raise TypeError(message)
         pulls = tuple([(i, rule) for i, rule in enumerate(rules) if rule is not None and needs >> i & 1])
         read = [reads(rule, 2 + count) for _, rule in pulls]
-        unread = tuple(sorted({*range(count)} - {position - 2 for positions in read for position in positions}))
+        unread = tuple(
+            sorted({*range(count)} - {position - 2 for positions in read for position in positions})
+        )
         self._plans[needs | 1 << count] = plan = (pulls, unread)
         return plan
 
@@ -160,7 +162,7 @@ def _shared_version(y: Any, arrays: Sequence[Any], versions: Sequence[Version | 
 
 
 def reads(rule: Rule, count: int) -> set[int]:
-    """Return which of its ``count`` positional parameters (0: g, 1: y, 2…: the arguments) a rule reads, by name."""
+    """Return which of the first ``count`` parameters (0: g, 1: y, 2…: the arguments) a rule reads, by name."""
     parameters = inspect.signature(rule).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "_")

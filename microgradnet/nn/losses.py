@@ -36,10 +36,6 @@ class Loss(Module):
         """Leave arrays as they are: the dtype that targets take is that of the predictions."""
         return tuple(inputs)
 
-    def _received(self, inputs: Iterable[Any]) -> tuple[Any, ...]:
-        """Leave casting to the loss functions, which take arrays and tensors alike."""
-        return tuple(inputs)
-
     def extra_repr(self) -> str:
         """Return the reduction."""
         return f"reduction={self.reduction!r}"

@@ -54,7 +54,7 @@ def _mean(x: Any, *, axis: Axes, keepdims: Any) -> Any:
 
 _sum = Primitive(
     "sum",
-    lambda x, *, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims),
+    lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims),
     lambda g, _y, _x, *, axis, keepdims: _spread(g, _x.shape, axis),
 )
 _mean_of = Primitive(

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microgradnet.graph import Node
 from microgradnet import Primitive, Tensor, grad, no_grad
+from microgradnet.graph import Node
 
 
 def leaf(data: Any, dtype: Any = None) -> Any:

@@ -293,7 +293,7 @@ def test_ten_thousand_training_steps_leave_memory_flat():
 
 # --------------------------------------------------------------------- gradients belong to one tensor alone
 
-ALIASING = {
+ALIASING: dict[str, Any] = {
     "leaf": lambda x, _: x,
     "add": lambda x, z: x + z,
     "sub": lambda x, z: x - z,
@@ -329,7 +329,9 @@ def test_scaling_a_gradient_in_place_changes_nothing_else(name, order):
     seed = np.asarray(rng.standard_normal(y.shape), order=order)
     y.backward(seed)
     tensors = {"x": x, "z": z} | ({} if y is x else {"y": y})
-    arrays = {"seed": seed} | {f"saved {i}": a for i, a in enumerate(y._node.args) if isinstance(a, np.ndarray)}
+    arrays = {"seed": seed} | {
+        f"saved {i}": a for i, a in enumerate(y._node.args) if isinstance(a, np.ndarray)
+    }
     arrays |= {label: t.data for label, t in tensors.items()}
     arrays |= {f"{label}.grad": t.grad for label, t in tensors.items() if t.grad is not None}
     assert "x.grad" in arrays
