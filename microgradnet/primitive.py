@@ -162,7 +162,7 @@ def _shared_version(y: Any, arrays: Sequence[Any], versions: Sequence[Version | 
 
 
 def reads(rule: Rule, count: int) -> set[int]:
-    """Return which of the first ``count`` parameters (0: g, 1: y, 2…: the arguments) a rule reads, by name."""
+    """Tell which of its first ``count`` parameters (0: g, 1: y, 2…: the arguments) a rule reads, by name."""
     parameters = inspect.signature(rule).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "_")
