@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from microgradnet.graph import Array
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """How many elements are updated at a time, so that intermediate results stay in the processor's cache."""
 
 
