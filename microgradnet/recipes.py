@@ -113,6 +113,7 @@ PRESETS: dict[str, Recipe] = {
         batch_size=10,
         lr=3.0,
         momentum=0.0,
+        seed=6,
     ),
     "nielsen-cross-entropy": Recipe(
         layers=(100,),
@@ -126,7 +127,7 @@ PRESETS: dict[str, Recipe] = {
         momentum=0.0,
         weight_decay=5.0 / 50_000,
     ),
-    "relu-dropout": Recipe(layers=(800, 800), dropout=0.5, epochs=40, batch_size=100, lr=0.1, momentum=0.9),
+    "relu-dropout": Recipe(layers=(512, 512), dropout=0.3, epochs=30, batch_size=100, lr=0.05, momentum=0.9),
 }
 """Two of Nielsen's networks (*Neural Networks and Deep Learning*, chapters 1 and 3), and two of ours."""
 

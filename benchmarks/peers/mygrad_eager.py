@@ -1,4 +1,4 @@
-"""The training step with MyGrad, without its guard of memory, which takes time."""
+"""The training step with MyGrad, as it is when imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ class Trainer:
     """The network as a list of tensors."""
 
     def __init__(self, workload: Workload) -> None:
-        mg.turn_memory_guarding_off()
         self._weights: list[Any] = [mg.tensor(array) for array in workload.weights()]
         self._rate = workload.rate
         self._activate = sigmoid if workload.activation == "sigmoid" else relu
