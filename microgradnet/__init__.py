@@ -1,13 +1,14 @@
 """microgradnet: see, prove and run backpropagation. Autograd on NumPy."""
 
-from microgradnet import datasets, nn, ops, optim, train
+from microgradnet import datasets, delta, nn, ops, optim, testing, train
 from microgradnet.backprop import grad, hessian, hvp, jacobian, jvp, vjp
+from microgradnet.checking import derive, explain, export_numpy, gradcheck, verify
 from microgradnet.graph import no_grad
 from microgradnet.ops import manual_seed
 from microgradnet.primitive import Primitive
 from microgradnet.serialization import load, load_state, save
 from microgradnet.tensor import Parameter, Tensor
-from microgradnet.viz import draw
+from microgradnet.viz import draw, summary
 
 __version__ = "0.1.0"
 
@@ -16,8 +17,13 @@ __all__ = [
     "Primitive",
     "Tensor",
     "datasets",
+    "delta",
+    "derive",
     "draw",
+    "explain",
+    "export_numpy",
     "grad",
+    "gradcheck",
     "hessian",
     "hvp",
     "jacobian",
@@ -30,6 +36,9 @@ __all__ = [
     "ops",
     "optim",
     "save",
+    "summary",
+    "testing",
     "train",
+    "verify",
     "vjp",
 ]

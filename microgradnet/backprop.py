@@ -13,8 +13,11 @@ from microgradnet.graph import (
     Value,
     ancestors,
     current_scope,
+    fixed,
     last_write,
     require_floating,
+    tracer,
+    tracers,
 )
 from microgradnet.ops import astype, stack, sum_to
 from microgradnet.primitive import reads
@@ -194,6 +197,9 @@ def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) 
         )
         raise RuntimeError(message)
     nodes = ancestors([root], only_differentiable=True)
+    if tracers and (recorder := tracer()) is not None:
+        recorder.backward(output, gradient, nodes)
+        return
     arrived = [
         (node, g if node.primitive is None and not node.hooks else g.copy())  # a copy where others hold g too
         for node, g, _ in sweep({root.number: seed(output, gradient, "backward()")}, nodes)
@@ -248,13 +254,18 @@ def grad(
     if len(starts) != len(outs):
         message = f"grad(): {len(outs)} outputs but {len(starts)} grad_outputs; give one for each"
         raise ValueError(message)
-    boxer = ins[0] if create_graph else None
+    recorder = tracer() if tracers else None
+    boxed = create_graph or recorder is not None
+    boxer = ins[0] if boxed else None
     gradients: dict[int, Any] = {}
     for out, start in zip(outs, starts, strict=True):
         if isinstance(out, Value) and out._node is not None:
             g = seed(out, start, "grad()")
-            traced = create_graph and isinstance(start, Value)
-            tensor = (start if traced else out._box(g, None, [0])) if create_graph else g
+            if recorder is not None and not isinstance(start, Value):
+                recorder.constant(start)
+                fixed(g)
+            traced = boxed and isinstance(start, Value)
+            tensor = (start if traced else out._box(g, None, [0])) if boxed else g
             number = out._node.number
             gradients[number] = _dressed(gradients[number] + tensor, boxer) if number in gradients else tensor
     nodes = _between([out._node for out in outs if isinstance(out, Value) and out._node is not None], ins)
@@ -291,6 +302,8 @@ def _result(x: Value, i: int, found: dict[int, Any], *, allow_unused: bool) -> A
             "leave it out, or ask for None in its place with allow_unused=True"
         )
         raise ValueError(message)
+    if tracers and tracer() is not None:
+        return x._box(g._array, g._node, g._version)
     # A copy, because what the sweep holds may be shared with the gradient of another input.
     return x._box(g._array.copy(), g._node, [0]) if isinstance(g, Value) else x._box(g.copy(), None, [0])
 

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet import __version__, datasets, picture, recipes, run_folder, train
+from microgradnet import (
+    __version__,
+    checking,
+    datasets,
+    model_source,
+    no_grad,
+    picture,
+    recipes,
+    report,
+    run_folder,
+    train,
+    viz,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from microgradnet.nn import Module
     from microgradnet.recipes import Recipe
 
 EXPECTED = (ValueError, OSError, ModuleNotFoundError, ArithmeticError)
 """What bad input raises: shown as one line. Anything else is a mistake of ours and shows where."""
+DRAWINGS = ("text", "mermaid", "dot", "svg", "png", "pdf", "html")
+PROBE = 256
+"""Validation examples that say after every epoch which hidden units stand still."""
+LIVE_PAUSE = 2.0
+"""Seconds at least between two reports of --live: making one takes about one."""
 
 DESCRIPTION = "Train small neural networks with NumPy, and use what was trained."
 TRAINING = """\
@@ -37,6 +55,10 @@ examples:
   microgradnet train digits --layers 64,32 --activation tanh --dropout 0 --epochs 20
   microgradnet evaluate runs/digits
   microgradnet predict runs/digits picture.png
+  microgradnet check --model network.py:model
+  microgradnet derive --model 784-30-10 --latex
+  microgradnet explain --parameter 0.weight --index 0,1
+  microgradnet draw --model 2-2-1 --out player.html
 """
 
 
@@ -51,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except EXPECTED as error:
-        print(f"microgradnet {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        message = " ".join(str(error).split()).removeprefix(f"{options.command}: ")
+        print(f"microgradnet {options.command}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -89,7 +112,86 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "pictures", metavar="PICTURE", type=Path, nargs="+", help="a PNG or JPEG of one digit"
     )
+    check = commands.add_parser(
+        "check",
+        help="verify every gradient of a model three ways",
+        description="Compute every gradient by autograd, by the hand-derived δ equations and by finite "
+        "differences, on a random batch; exit status 1 where they disagree.",
+    )
+    check.set_defaults(run=_check)
+    _add_model(check)
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_draw(commands)
+    _add_derive(commands)
+    _add_explain(commands)
     return parser
+
+
+def _add_derive(commands: Any) -> None:
+    command = commands.add_parser(
+        "derive",
+        help="the backprop equations of a model",
+        description="Derive the backprop equations of a model, in their order and with their shapes: forward, "
+        "δ from the output back, and the derivative by every weight and bias.",
+    )
+    command.set_defaults(run=_derive)
+    _add_model(command)
+    _add_format(command)
+
+
+def _add_explain(commands: Any) -> None:
+    command = commands.add_parser(
+        "explain",
+        help="one entry of one gradient, path by path, in numbers",
+        description="Explain one entry of one gradient by the chain rule, with the numbers put in. Without a "
+        "model: the network of Mazur's step by step example, whose numbers were published.",
+    )
+    command.set_defaults(run=_explain)
+    _add_model(command, default=None)
+    command.add_argument("--parameter", metavar="PATH", help="such as 0.weight (default: the last weight)")
+    command.add_argument("--index", type=_entry, metavar="I,J", help="the entry (default: the first)")
+    _add_format(command)
+
+
+def _add_format(command: argparse.ArgumentParser) -> None:
+    forms = command.add_mutually_exclusive_group()
+    forms.add_argument("--latex", action="store_true", help="print LaTeX")
+    forms.add_argument("--markdown", action="store_true", help="print Markdown")
+
+
+def _add_draw(commands: Any) -> None:
+    command = commands.add_parser(
+        "draw",
+        help="draw the graph of a model's loss, or write a page that plays its backward pass",
+        description="Draw how a model's loss is computed, with every value and every derivative. "
+        "text, mermaid and dot are printed where no file is given; html is a page that plays the pass.",
+    )
+    command.set_defaults(run=_draw)
+    _add_model(command)
+    command.add_argument(
+        "--format",
+        choices=DRAWINGS,
+        metavar="NAME",
+        help=f"{', '.join(DRAWINGS)} (default: FILE's ending, or text)",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: graph.NAME)")
+    command.add_argument(
+        "--depth", type=int, metavar="N", help="levels of modules that are opened (default: all)"
+    )
+    command.add_argument(
+        "--theme", choices=("light", "dark"), default="light", help="of a picture (default: light)"
+    )
+    command.add_argument("--source", action="store_true", help="show the line of the program for each node")
+
+
+def _add_model(command: argparse.ArgumentParser, default: str | None = "784-30-10") -> None:
+    command.add_argument(
+        "--model",
+        default=default,
+        metavar="SIZES|FILE.py:NAME",
+        help="sizes of a network of sigmoid neurons, or a model, or a function that returns (model, loss, x, y), "
+        "in a Python file" + (f" (default: {default})" if default else ""),
+    )
 
 
 def _add_run(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
@@ -133,13 +235,20 @@ def _add_train(commands: Any) -> None:
 
     def add(group: Any, option: str, words: str, **options: Any) -> None:
         value = getattr(base, option.removeprefix("--").replace("-", "_"))
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        shown = ",".join(map(str, value)) or "none" if isinstance(value, tuple) else value
         if "choices" in options:
             options["metavar"] = "NAME"
             words += f": {', '.join(options['choices'])}"
         options.setdefault("type", type(value))
         group.add_argument(option, default=argparse.SUPPRESS, help=f"{words} (default: {shown})", **options)
 
+    add(
+        network,
+        "--convolutions",
+        "feature maps of each 5×5 convolution with 2×2 max pooling, 0 for none",
+        type=_sizes,
+        metavar="N,N,…",
+    )
     add(network, "--layers", "neurons of each hidden layer, 0 for none", type=_sizes, metavar="N,N,…")
     add(network, "--activation", "of the hidden layers", choices=tuple(recipes.ACTIVATIONS))
     add(network, "--loss", "cost; the last two with sigmoid outputs", choices=recipes.LOSSES)
@@ -158,20 +267,25 @@ def _add_train(commands: Any) -> None:
     )
     output.add_argument("--name", help="name of this run's folder (default: data set and preset)")
     output.add_argument("--quiet", action="store_true", help="print the result only")
+    output.add_argument(
+        "--live", action="store_true", help="serve the report to this machine's browser while training"
+    )
 
 
 def _presets() -> str:
     """Return a table of the presets."""
-    rows = [["", "layers", "activation", "loss", "dropout", "epochs", "batch", "lr", "momentum", "decay"]]
+    rows = [
+        ["", "conv", "layers", "activation", "loss", "dropout", "epochs", "batch", "lr", "momentum", "decay"]
+    ]
     for name, r in recipes.PRESETS.items():
-        sizes = ",".join(map(str, r.layers))
+        maps, sizes = (",".join(map(str, numbers)) for numbers in (r.convolutions, r.layers))
         numbers = (r.dropout, r.epochs, r.batch_size, r.lr, r.momentum, r.weight_decay)
-        rows.append([name, sizes, r.activation, r.loss, *(f"{number:g}" for number in numbers)])
+        rows.append([name, maps, sizes, r.activation, r.loss, *(f"{number:g}" for number in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return (
         "\n  ".join(["presets:", *lines])
-        + "\n\nThe nielsen- presets begin with weights from N(0, 1), as the book does."
+        + "\n\nThe first two nielsen- presets begin with weights from N(0, 1), as the book does there."
     )
 
 
@@ -197,6 +311,7 @@ class _Run:
     model: Module
     loss_fn: Any
     notes: run_folder.Notes
+    watch: train.Watch
 
     def say(self, text: str) -> None:
         if not self.options.quiet:
@@ -212,12 +327,16 @@ def _train(options: argparse.Namespace) -> int:
     with run_folder.create(options.out, options.name or name) as folder:
         splits = _load(options, dataset, recipe)
         rng = np.random.default_rng(recipe.seed)
-        model = recipes.build_model(recipe, splits.train.x.shape[1], splits.num_classes, rng)
+        shape = splits.train.image_shape
+        model = recipes.build_model(recipe, splits.train.x.shape[1], splits.num_classes, rng, shape)
         notes = run_folder.Notes(dataset, recipe, splits.classes, splits.train.image_shape)
-        run = _Run(folder, options, recipe, splits, model, recipes.build_loss(recipe), notes)
+        probe, _ = recipes.prepare(recipe, splits.validation[:PROBE])
+        watch = train.Watch(model, probe)
+        run = _Run(folder, options, recipe, splits, model, recipes.build_loss(recipe), notes, watch)
         _introduce(run)
         start = time.perf_counter()
-        history = _fit(run, rng)
+        with _live(run) as show:
+            history = _fit(run, rng, show)
         return _finish(run, history, time.perf_counter() - start)
 
 
@@ -229,7 +348,8 @@ def _load(options: argparse.Namespace, dataset: str, recipe: Recipe) -> datasets
 
 def _introduce(run: _Run) -> None:
     recipe, splits = run.recipe, run.splits
-    widths = "-".join(map(str, (splits.train.x.shape[1], *recipe.layers, splits.num_classes)))
+    maps = [f"{maps} maps" for maps in recipe.convolutions]
+    widths = "-".join(map(str, (splits.train.x.shape[1], *maps, *recipe.layers, splits.num_classes)))
     count = sum(parameter.size for parameter in run.model.parameters())
     run.say(
         f"{splits.name}: {len(splits.train):,} examples to train on, {len(splits.validation):,} to choose "
@@ -240,9 +360,10 @@ def _introduce(run: _Run) -> None:
     )
 
 
-def _fit(run: _Run, rng: np.random.Generator) -> train.History:
+def _fit(run: _Run, rng: np.random.Generator, show: Callable[[train.History], None] | None) -> train.History:
     def after_epoch(history: train.History) -> None:
         record, is_best = history[-1], history.best is history[-1]
+        run.watch.after_epoch(history)
         if is_best:
             run_folder.save_model(run.folder, run.model, run.notes)
         history.save(run.folder / run_folder.HISTORY)
@@ -252,6 +373,8 @@ def _fit(run: _Run, rng: np.random.Generator) -> train.History:
             for values in ({"loss": record.loss, **record.metrics}, record.validation)
         ]
         run.say(f"{epoch:>7} {' '.join(columns)}  {record.seconds:5.2f} s{' *' * is_best}")
+        if show is not None:
+            show(history)
 
     try:
         return train.fit(
@@ -267,6 +390,7 @@ def _fit(run: _Run, rng: np.random.Generator) -> train.History:
             keep_best=True,
             rng=rng,
             progress=False if run.options.quiet else None,
+            on_batch=run.watch,
             on_epoch=after_epoch,
         )
     except train.DivergedError as error:
@@ -299,6 +423,7 @@ def _finish(run: _Run, history: train.History, seconds: float) -> int:
         run_folder.SETTINGS: "what it was trained with",
         **_curves(run, history, test["accuracy"]),
         **_graph(run),
+        **_report(run, history, test["accuracy"]),
     }
     if run.options.quiet:
         print(f"in {folder}: {', '.join(files)}")
@@ -338,6 +463,63 @@ def _graph(run: _Run) -> dict[str, str]:
     return {path.name: "the computation of one example's loss" + (f" ({advice})" if advice else "")}
 
 
+def _report(run: _Run, history: train.History, accuracy: float) -> dict[str, str]:
+    test = run.splits.test
+    result = f"test accuracy {accuracy:.2%} on {len(test):,} examples"
+    report.write(_reported(run, history, result, test, "the test data"), run.folder / run_folder.REPORT)
+    return {run_folder.REPORT: "all of this on one page: open it in a browser"}
+
+
+def _reported(
+    run: _Run, history: train.History, result: str, data: datasets.Dataset, name: str
+) -> report.Run:
+    """Return what the report shows, with the network as it is now, examined on ``data``."""
+    x, _ = recipes.prepare(run.recipe, data)
+    with train.in_mode(run.model, training=False), no_grad():
+        parts = [run.model(x[i : i + 1000]).data for i in range(0, len(x), 1000)]
+    return report.Run(
+        title=f"{run.splits.name}: {run.folder.name}",
+        result=result,
+        settings={"data set": run.splits.name, **asdict(run.recipe)},
+        history=history,
+        watch=run.watch,
+        model=run.model,
+        loss_fn=run.loss_fn,
+        examples=recipes.prepare(run.recipe, run.splits.train[:8]),
+        examined=name,
+        x=x,
+        y=data.y,
+        probabilities=recipes.probabilities(run.recipe, np.concatenate(parts)),
+        classes=run.splits.classes,
+        image_shape=run.notes.image_shape,
+    )
+
+
+@contextlib.contextmanager
+def _live(run: _Run) -> Iterator[Callable[[train.History], None] | None]:
+    """Serve the report while training, where that is asked for; yields what shows the newest epoch."""
+    if not run.options.live:
+        yield None
+        return
+    with report.Live() as live:
+        end = f"the training is over; the report is in {run.folder / run_folder.REPORT}"
+        shown = 0.0
+
+        def show(history: train.History) -> None:
+            nonlocal shown
+            if time.monotonic() - shown < LIVE_PAUSE:
+                return
+            best = f"{history[-1].validation['accuracy']:.2%} on the validation data"
+            result = f"epoch {len(history)} of {run.recipe.epochs}: {best}"
+            seen = _reported(run, history, result, run.splits.validation, "the validation data")
+            live.show(report.render(seen, live=(live.version + 1, end)))
+            shown = time.monotonic()
+
+        live.show(report.waiting(run.folder.name, live=(live.version + 1, end)))
+        print(f"the report, while it trains: {live.url}\n")
+        yield show
+
+
 # ---------------------------------------------------------------------- evaluate, predict
 
 
@@ -362,7 +544,8 @@ def _predict(options: argparse.Namespace) -> int:
     model.eval()
     for path in options.pictures:
         image = picture.digit_input(picture.read_grey(path), height, path)
-        shares = recipes.probabilities(notes.recipe, model(image.reshape(1, -1))).data[0]
+        x = image[None, None] if notes.recipe.convolutions else image.reshape(1, -1)
+        shares = recipes.probabilities(notes.recipe, model(x)).data[0]
         print(f"{path}, as the network sees it ({width}×{height}):")
         print(picture.as_text(image))
         order = np.argsort(-shares, kind="stable")
@@ -371,3 +554,98 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"  {notes.classes[i]}  {shares[i]:7.2%}  {bar}".rstrip())
         print(f"it is {notes.classes[order[0]]}\n")
     return 0
+
+
+# ---------------------------------------------------------------------- check
+
+
+def _check(options: argparse.Namespace) -> int:
+    source = model_source.read(options.model)
+    found = checking.verify(source.model, source.loss_fn, source.x, source.y)
+    print(found.to_json() if options.json else found)
+    return 0 if found.ok else 1
+
+
+# ---------------------------------------------------------------------- draw
+
+
+def _draw(options: argparse.Namespace) -> int:
+    """Print the graph of a model's loss, or write it to a file."""
+    kind, out = _drawing(options.format, options.out)
+    source = model_source.read(options.model)
+    with viz.source_lines() if options.source else contextlib.nullcontext():
+        loss = source.loss_fn(source.model(source.x), source.y)
+    if kind == "html":
+        title = f"Backpropagation through {options.model}"
+        print(viz.player(loss, out or "graph.html", title=title, depth=options.depth))
+        return 0
+    show = ("shape", "value", "backward", *(["source"] if options.source else []))
+    if kind in {"text", "mermaid"}:
+        text = viz.draw(loss, format=kind, show=show, depth=options.depth, theme=options.theme)
+    else:
+        graph = viz.draw(loss, show=show, depth=options.depth, theme=options.theme)
+        if kind != "dot":
+            print(viz.render(graph, out or f"graph.{kind}"))
+            return 0
+        text = graph.source
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        print(out)
+    return 0
+
+
+def _drawing(kind: str | None, out: Path | None) -> tuple[str, Path | None]:
+    """Return what is drawn: what is asked for, else what the file's ending says, else text."""
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    said = {"txt": "text", "mmd": "mermaid", "gv": "dot"}.get(ending, ending)
+    if kind is None and out is not None and said not in DRAWINGS:
+        raise ValueError(f"'{out}' does not say what to draw: give --format, one of {', '.join(DRAWINGS)}")
+    if kind in {"svg", "png", "pdf"} and out is not None and said != kind:
+        raise ValueError(f"--format {kind} does not fit '{out}'; name a file that ends in .{kind}")
+    return kind or said or "text", out
+
+
+# ---------------------------------------------------------------------- derive, explain
+
+
+def _derive(options: argparse.Namespace) -> int:
+    source = model_source.read(options.model)
+    print(_formatted(checking.derive(source.model, source.loss_fn, source.x, source.y), options))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if options.model is None:
+        model, loss_fn, x, y = checking.mazur()
+    else:
+        source = model_source.read(options.model)
+        model, loss_fn, x, y = source.model, source.loss_fn, source.x, source.y
+        if ":" not in options.model:  # a random batch: one example is easier to follow
+            x, y = x[:1], y[:1]
+    parameters = dict(model.named_parameters())
+    weights = [path for path, parameter in parameters.items() if parameter.ndim > 1] or list(parameters)
+    if not weights:
+        raise ValueError(f"{options.model} has no parameters")
+    path = weights[-1] if options.parameter is None else options.parameter
+    if path not in parameters:
+        raise ValueError(f"the model has no parameter '{path}'; it has {', '.join(parameters)}")
+    index = (0,) * parameters[path].ndim if options.index is None else options.index
+    try:
+        found = checking.explain(loss_fn(model(x), y), parameters[path], index)
+    except IndexError as error:
+        raise ValueError(str(error)) from None
+    print(_formatted(found, options))
+    return 0
+
+
+def _entry(text: str) -> tuple[int, ...]:
+    try:
+        return tuple([int(part) for part in text.split(",")])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an index such as 0,2") from None
+
+
+def _formatted(found: checking.Derivation | checking.Explanation, options: argparse.Namespace) -> str:
+    return found.latex() if options.latex else found.markdown() if options.markdown else str(found)

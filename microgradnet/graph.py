@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import itertools
 from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from microgradnet.primitive import Primitive, Pull
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Recorder: TypeAlias = "Callable[[Primitive, tuple[Any, ...], dict[str, Any], Any], Any]"
 Version: TypeAlias = list[int]
 """One cell per storage, holding the clock's time of the last write; views and ``detach()`` share it."""
 
@@ -23,6 +25,8 @@ clock = itertools.count(1)
 """Numbers the nodes and stamps the writes, so that *written after it was recorded* is one comparison."""
 last_write: Version = [0]
 """The time of the last write anywhere: what was recorded since needs no look at its versions."""
+tracers: dict[int, Any] = {}
+"""Per thread, what records a step that is being compiled; empty nearly always, and so a quick question."""
 
 
 class Node:
@@ -52,6 +56,8 @@ class Node:
     hooks: dict[int, Callable[[Any], Any]] | None = None
     retains_grad = False
     freed = False
+    source: str | None = None
+    """The line of the program, where it was asked for."""
 
     def __init__(
         self,
@@ -135,6 +141,8 @@ class Value:
     _array: Array
     _node: Node | None
     _version: Version
+    _is_array = False
+    """Whether it stands for an ndarray that was given to a compiled step, and is cast where that would be."""
 
     @staticmethod
     def _box(array: Array, node: Node | None, version: Version) -> Any:
@@ -143,11 +151,15 @@ class Value:
 
 
 class Scope:
-    """One frame of the recording context: is recording on, and inside which module call are we."""
+    """One frame of the recording context: is recording on, and inside which module call are we.
+
+    ``enabled`` may also be a recorder, to which a primitive hands the call: ``recorder(primitive, args, meta,
+    y)`` returns the result in the place of the ordinary recording. Symbols come about that way.
+    """
 
     __slots__ = ("enabled", "module", "outer")
 
-    def __init__(self, enabled: bool, module: Any = None, outer: Scope | None = None) -> None:
+    def __init__(self, enabled: bool | Recorder, module: Any = None, outer: Scope | None = None) -> None:
         self.enabled = enabled
         self.module = module
         self.outer = outer
@@ -198,12 +210,26 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 - a context manager th
 
 def is_recording() -> bool:
     """Whether operations on tensors that require a gradient are recorded here and now."""
-    return current_scope.get().enabled
+    return bool(current_scope.get().enabled)
+
+
+def tracer() -> Any:
+    """Return what records this thread's operations for ``compile``, or None."""
+    return tracers.get(get_ident()) if tracers else None
+
+
+def fixed(array: Array) -> Array:
+    """Make an array read-only: a value that never varies, which a compiled step may keep."""
+    array.flags.writeable = False
+    return array
 
 
 def assign(target: Value, new: Any, index: Any = ...) -> None:
     """Write ``new`` into the storage of ``target`` and stamp its version: the one door for every mutation."""
-    target._array[index] = new
+    if tracers and (recorder := tracer()) is not None:
+        recorder.assign(target, new, index)
+        return
+    target._array[index] = new._array if isinstance(new, Value) else new
     stamp(target)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from microgradnet.graph import Node, Value, current_scope
+from microgradnet.graph import Node, Value, current_scope, tracer, tracers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +92,8 @@ class Primitive:
 
     def __call__(self, *args: Any, **meta: Any) -> Any:  # noqa: C901 - the hot path: calls would cost time
         """Compute the forward: arrays in → array out, nothing recorded; tensors in → tensor out, recorded."""
+        if tracers and (recorder := tracer()) is not None:
+            return recorder.call(self, args, meta)
         if len(args) == 1 and type(args[0]) is np.ndarray:
             return self.forward(args[0], **meta)
         arrays: list[Any] = []
@@ -124,6 +126,8 @@ class Primitive:
         if needs:
             scope = current_scope.get()
             if scope.enabled:
+                if scope.enabled is not True:
+                    return scope.enabled(self, args, meta, y)
                 pulls, unread = self._plans.get(needs | bit) or self._plan(needs, len(args))
                 if pulls:
                     for i in unread:

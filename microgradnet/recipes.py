@@ -43,6 +43,8 @@ class Recipe:
     ValueError: dropout must be at least 0 and below 1, not 1.0
     """
 
+    convolutions: tuple[int, ...] = ()
+    """Feature maps of each convolution (5×5) with 2×2 max pooling, before the hidden layers; images only."""
     layers: tuple[int, ...] = (256,)
     """Neurons of each hidden layer."""
     activation: str = "relu"
@@ -64,6 +66,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             _check(name, getattr(self, name), "at least 1", lambda value: value >= 1)
+        for maps in self.convolutions:
+            _check("convolutions", maps, "at least 1 feature map each", lambda value: value >= 1)
         for size in self.layers:
             _check("layers", size, "at least 1 neuron each", lambda value: value >= 1)
         for name in ("dropout", "momentum"):
@@ -128,8 +132,28 @@ PRESETS: dict[str, Recipe] = {
         weight_decay=5.0 / 50_000,
     ),
     "relu-dropout": Recipe(layers=(512, 512), dropout=0.3, epochs=30, batch_size=100, lr=0.05, momentum=0.9),
+    "nielsen-conv": Recipe(
+        convolutions=(20,),
+        layers=(100,),
+        activation="sigmoid",
+        dropout=0.0,
+        epochs=60,
+        batch_size=10,
+        lr=0.1,
+        momentum=0.0,
+    ),
+    "nielsen-conv-relu": Recipe(
+        convolutions=(20, 40),
+        layers=(100,),
+        dropout=0.0,
+        epochs=60,
+        batch_size=10,
+        lr=0.03,
+        momentum=0.0,
+        weight_decay=0.1 / 5_000,
+    ),
 }
-"""Two of Nielsen's networks (*Neural Networks and Deep Learning*, chapters 1 and 3), and two of ours."""
+"""Four of Nielsen's networks (*Neural Networks and Deep Learning*, chapters 1, 3 and 6), and two of ours."""
 
 
 def preset(name: str, **changes: Any) -> Recipe:
@@ -141,9 +165,25 @@ def preset(name: str, **changes: Any) -> Recipe:
     return replace(PRESETS[choose("preset", name, PRESETS)], **changes)
 
 
-def build_model(recipe: Recipe, inputs: int, classes: int, rng: np.random.Generator) -> nn.Sequential:
-    """Make the network: hidden layers with activation and dropout, a linear layer, σ for ``quadratic``."""
+KERNEL, POOL = 5, 2
+"""The pixels on a side of a convolution's kernels, and of the windows that are pooled after it."""
+
+
+def build_model(
+    recipe: Recipe,
+    inputs: int,
+    classes: int,
+    rng: np.random.Generator,
+    image_shape: tuple[int, ...] | None = None,
+) -> nn.Sequential:
+    """Make the network: convolutions, hidden layers with activation and dropout, a linear layer.
+
+    With convolutions it takes images of ``image_shape`` (channels, height, width), else rows of ``inputs``;
+    for the quadratic cost it ends with σ.
+    """
     layers: list[nn.Module] = []
+    if recipe.convolutions:
+        layers, inputs = _convolutions(recipe, image_shape, rng)
     widths = [inputs, *recipe.layers]
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after, dtype=recipe.dtype, rng=rng), ACTIVATIONS[recipe.activation]()]
@@ -158,6 +198,27 @@ def build_model(recipe: Recipe, inputs: int, classes: int, rng: np.random.Genera
         for parameter in model.parameters():
             begin(parameter, rng=rng)
     return model
+
+
+def _convolutions(
+    recipe: Recipe, image_shape: tuple[int, ...] | None, rng: np.random.Generator
+) -> tuple[list[nn.Module], int]:
+    """Make the convolutions with their pooling, and say how many numbers come out of them."""
+    if image_shape is None:
+        raise ValueError("convolutions need images, and these examples are none; leave out --convolutions")
+    channels, height, width = image_shape
+    layers: list[nn.Module] = []
+    for maps in recipe.convolutions:
+        if min(height, width) < KERNEL + POOL - 1:
+            raise ValueError(
+                f"convolutions {','.join(map(str, recipe.convolutions))}: the {KERNEL}×{KERNEL} kernels and "
+                f"{POOL}×{POOL} pooling of number {len(layers) // 3 + 1} do not fit into {height}×{width} "
+                "pixels; give fewer"
+            )
+        convolution = nn.Conv2d(channels, maps, KERNEL, dtype=recipe.dtype, rng=rng)
+        layers += [convolution, nn.MaxPool2d(POOL), ACTIVATIONS[recipe.activation]()]
+        channels, height, width = maps, (height - KERNEL + 1) // POOL, (width - KERNEL + 1) // POOL
+    return [*layers, nn.Flatten()], channels * height * width
 
 
 def build_loss(recipe: Recipe) -> nn.Loss:
@@ -179,8 +240,8 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> optim.SGD:
 
 
 def prepare(recipe: Recipe, data: Dataset) -> tuple[Any, Any]:
-    """Return inputs in the recipe's dtype, and targets as its loss takes them: labels, or rows of 0 and 1."""
-    x = data.x.astype(recipe.dtype, copy=False)
+    """Return rows or images in the recipe's dtype, and targets as the loss takes them: labels or one-hot."""
+    x = (data.as_images() if recipe.convolutions else data).x.astype(recipe.dtype, copy=False)
     return x, data.y if recipe.loss == "softmax" else F.one_hot(data.y, data.num_classes, recipe.dtype)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradnet import serialization
 from microgradnet.recipes import Recipe
-from microgradnet.viz import draw, render
+from microgradnet.viz import draw, plot_history, render
 from microgradnet.viz.render import install_command
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from microgradnet.train import History
 
 MODEL, HISTORY, SETTINGS = "model.npz", "history.jsonl", "settings.json"
-CURVES, GRAPH = "curves.png", "graph.svg"
-
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's, which colour-blind people tell apart
+CURVES, GRAPH, REPORT = "curves.png", "graph.svg", "report.html"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ def load_model(run: Path) -> tuple[Module, Notes]:
         raise FileNotFoundError(f"there is no trained model at {path}; `microgradnet train` makes one")
     model, notes = serialization.load(path), serialization.load_notes(path)
     try:
-        recipe = Recipe(**{**notes["recipe"], "layers": tuple(notes["recipe"]["layers"])})
+        sizes = {name: tuple(notes["recipe"][name]) for name in ("convolutions", "layers")}
+        recipe = Recipe(**{**notes["recipe"], **sizes})
         image_shape = tuple(notes["image_shape"]) if notes["image_shape"] else None
         return model, Notes(notes["dataset"], recipe, tuple(notes["classes"]), image_shape)
     except (KeyError, TypeError):
@@ -106,33 +105,11 @@ def save_curves(folder: Path, history: History, title: str) -> Path:
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
-    _plot(left, history, "loss", history.column("loss"))
-    _plot(right, history, "accuracy", history.column("metrics", "accuracy"))
-    left.set_ylim(bottom=0)
-    right.set_ylim(top=1.01)
-    right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+    plot_history(history, "loss", ax=left)
+    plot_history(history, "accuracy", ax=right)
     path = folder / CURVES
     figure.savefig(path, dpi=120)
     return path
-
-
-def _plot(axes: Any, history: History, name: str, training: list[float]) -> None:
-    epochs = [record.epoch for record in history]
-    style = {"linewidth": 1.8, "marker": "o" if len(epochs) < 20 else "", "markersize": 4}
-    axes.plot(epochs, training, color=_BLUE, label="training, during the epoch", **style)
-    axes.plot(
-        epochs, history.column("validation", name), color=_ORANGE, label="validation, after it", **style
-    )
-    if (best := history.best) is not None:
-        star = {"marker": "*", "markersize": 15, "markeredgecolor": "white", "linestyle": ""}
-        axes.plot(best.epoch, best.validation[name], color=_ORANGE, label=f"kept: epoch {best.epoch}", **star)
-    axes.set_xlabel("epoch")
-    axes.set_title(name, loc="left")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.92")
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
 
 
 def save_graph(folder: Path, loss: Tensor) -> tuple[Path, str | None]:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from microgradnet import backprop, ops
-from microgradnet.graph import Node, Value, assign, clock, is_recording, require_floating
+from microgradnet.graph import (
+    Node,
+    Value,
+    assign,
+    clock,
+    is_recording,
+    require_floating,
+    tracer,
+    tracers,
+)
+from microgradnet.html_table import array_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +62,11 @@ class Tensor(Value):
         if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
             message = "Tensor: a list of tensors would lose their history; write np.stack([t, u, …])"
             raise TypeError(message)
-        array = np.asarray(data, dtype)
+        if tracers and isinstance(data, Tensor) and tracer() is not None:
+            data = data.detach() if dtype is None else ops.astype(data.detach(), dtype=dtype)
+            array = data._array
+        else:
+            array = np.asarray(data, dtype)
         if array.dtype.kind not in "fiub":
             message = f"Tensor: needs real numbers, got dtype {array.dtype} from {type(data).__name__}"
             raise TypeError(message)
@@ -82,6 +96,8 @@ class Tensor(Value):
         into the ndarray that the tensor was made of) is the one change that ``backward()`` cannot notice;
         write ``t[...] = v`` under ``no_grad()`` to be safe.
         """
+        if tracers:
+            _must_not_escape(self, ".data")
         return self._array
 
     @data.setter
@@ -128,10 +144,14 @@ class Tensor(Value):
 
     def item(self) -> Any:
         """Return the value of a single element as a Python number."""
+        if tracers:
+            _must_not_escape(self, ".item()")
         return self._array.item()
 
     def tolist(self) -> Any:
         """Return the values as nested lists of Python numbers."""
+        if tracers:
+            _must_not_escape(self, ".tolist()")
         return self._array.tolist()
 
     def numpy(self) -> Array:
@@ -172,7 +192,15 @@ class Tensor(Value):
     @property
     def grad(self) -> Array | None:
         """∂L/∂self, summed over all ``backward()`` calls: an ndarray, or None where none has arrived."""
-        return None if self._node is None else self._node.grad
+        node = self._node
+        if node is None:
+            return None
+        if tracers and (recorder := tracer()) is not None:
+            return recorder.gradient_of(node)
+        g = node.grad
+        if g is not None and type(g) is not np.ndarray:  # a compiled step's, which is copied when it is read
+            node.grad = g = g.copy()
+        return g
 
     @grad.setter
     def grad(self, value: ArrayLike | None) -> None:
@@ -181,6 +209,9 @@ class Tensor(Value):
                 return
             message = "only a tensor that requires a gradient has .grad; set requires_grad=True first"
             raise RuntimeError(message)
+        if tracers and (recorder := tracer()) is not None:
+            recorder.set_gradient(self._node, value)
+            return
         if value is not None:
             value = np.asarray(value)
             if value.shape != self.shape or value.dtype != self.dtype:
@@ -320,6 +351,9 @@ class Tensor(Value):
 
     def _in_place(self, operation: Any, other: Operand, sign: str) -> Self:
         self._check_writable(f"t {sign}= …", f"t = t {sign} …", other)
+        if tracers and tracer() is not None:
+            assign(self, _UFUNCS[operation](self.detach(), other))
+            return self
         value = operation(self._array, other._array if isinstance(other, Tensor) else other)
         if not np.can_cast(value.dtype, self.dtype, "same_kind"):
             message = (
@@ -384,9 +418,13 @@ class Tensor(Value):
                 "write t.data.any() or t.data.all(), and `any(t is u for u in …)` to look for a tensor"
             )
             raise ValueError(message)
+        if tracers:
+            _must_not_escape(self, "its truth value")
         return bool(self._array.item())
 
     def __contains__(self, value: Operand) -> bool:
+        if tracers:
+            _must_not_escape(self, "`in`")
         return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
 
     # ------------------------------------------------------------------ Python protocols
@@ -401,12 +439,18 @@ class Tensor(Value):
         return (self[i] for i in range(len(self)))
 
     def __float__(self) -> float:
+        if tracers:
+            _must_not_escape(self, "float()")
         return float(self._array.item())
 
     def __int__(self) -> int:
+        if tracers:
+            _must_not_escape(self, "int()")
         return int(self._array.item())
 
     def __index__(self) -> int:
+        if tracers:
+            _must_not_escape(self, "an index()")
         return operator.index(self._array)  # NumPy raises where it is no integer
 
     def __format__(self, spec: str) -> str:
@@ -421,6 +465,17 @@ class Tensor(Value):
         elif self.requires_grad:
             how = ", requires_grad=True"
         return f"{type(self).__name__}({text}{kind}{how})"
+
+    def _repr_html_(self) -> str:
+        node = self._node
+        facts = [f"{type(self).__name__}", str(self.shape), str(self.dtype)]
+        if node is not None and node.name:
+            facts.insert(1, f"'{node.name}'")
+        if node is not None and node.primitive is not None:
+            facts.append(f"made by {node.primitive.name}")
+        elif self.requires_grad:
+            facts.append("requires a gradient")
+        return array_table(" · ".join(facts), self._array, self.grad)
 
     def __copy__(self) -> Tensor:
         return self.__deepcopy__({})
@@ -465,7 +520,7 @@ class Tensor(Value):
         self._check_writable("t[…] = …", "t = np.where(mask, value, t)", value)
         parts = key if isinstance(key, tuple) else (key,)
         plain = tuple([part._array if isinstance(part, Tensor) else part for part in parts])
-        assign(self, value._array if isinstance(value, Tensor) else value, plain)
+        assign(self, value, plain)
 
     # ------------------------------------------------------------------ NumPy's protocol
 
@@ -476,6 +531,8 @@ class Tensor(Value):
                 "write `t.data` or `t.detach()` to take the value alone"
             )
             raise TypeError(message)
+        if tracers:
+            _must_not_escape(self, "a plain array")
         if copy is None and dtype is None:
             return self._array
         return np.array(self._array, dtype, copy=copy)
@@ -485,7 +542,7 @@ class Tensor(Value):
         if method != "__call__" or operation is None or kwargs:
             if any(isinstance(x, Tensor) and x.requires_grad for x in inputs) or "out" in kwargs:
                 raise _no_gradient(ufunc.__name__ + (f".{method}" if method != "__call__" else ""), kwargs)
-            arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
+            arrays = [_plain(x) for x in inputs]
             return getattr(ufunc, method)(*arrays, **kwargs)
         return operation(*inputs)
 
@@ -680,6 +737,13 @@ class Parameter(Tensor):
         super().__init__(array, requires_grad, name=name)
 
 
+def _must_not_escape(tensor: Tensor, how: str) -> None:
+    """Have the recorder of a step that is being compiled refuse that a value leaves the recording."""
+    recorder = tracer()
+    if recorder is not None:
+        recorder.refuse_escape(tensor, how)
+
+
 def _unpickled(kind: type[Tensor]) -> Tensor:
     return kind.__new__(kind)
 
@@ -708,6 +772,8 @@ def _plain(value: Any, *, values_only: bool = False) -> Any:
     if isinstance(value, Tensor):
         if value.requires_grad and not values_only:
             raise _GradientLostError
+        if tracers and not values_only:
+            _must_not_escape(value, "a plain array")
         return value._array
     if isinstance(value, (list, tuple)):
         return type(value)([_plain(item, values_only=values_only) for item in value])

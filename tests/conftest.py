@@ -1,7 +1,8 @@
-"""What tests share: outside things that may be absent (dot, MNIST, PyTorch), and how hypothesis searches.
+"""What tests share: outside things that may be absent (dot, a browser, …), and how hypothesis searches.
 
 A test that needs such a thing names its fixture, and skips with a reason where it is absent. The things that
-$MICROGRADNET_REQUIRE lists ("dot,mnist,torch", as .ci/run sets it) must be there: a test fails without them.
+$MICROGRADNET_REQUIRE lists ("dot,browser,mnist,torch", as .ci/run sets it) must be there: a test fails
+without them.
 """
 
 import importlib
@@ -15,7 +16,8 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
-OUTSIDE = {"dot", "mnist", "torch"}
+OUTSIDE = {"dot", "browser", "mnist", "torch"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -58,6 +60,13 @@ def absent(thing: str, reason: str) -> NoReturn:
 def needs_dot() -> str:
     """Return where Graphviz's `dot` is."""
     return shutil.which("dot") or absent("dot", "Graphviz's dot is not on the path")
+
+
+@pytest.fixture(scope="session")
+def needs_browser() -> str:
+    """Return where a Chromium or a Chrome is, which shows the pages that the library writes."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return found or absent("browser", "no Chromium is on the path (apt install chromium)")
 
 
 @pytest.fixture(scope="session")

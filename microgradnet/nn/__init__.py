@@ -13,6 +13,7 @@ from microgradnet.nn.activations import (
     Tanh,
 )
 from microgradnet.nn.containers import Flatten, Sequential
+from microgradnet.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from microgradnet.nn.linear import Embedding, Linear
 from microgradnet.nn.losses import (
     BCELoss,
@@ -26,18 +27,26 @@ from microgradnet.nn.losses import (
     QuadraticLoss,
 )
 from microgradnet.nn.module import Module
-from microgradnet.nn.normalization import BatchNorm1d, LayerNorm
-from microgradnet.nn.regularization import Dropout
+from microgradnet.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from microgradnet.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from microgradnet.nn.regularization import Dropout, Dropout2d
 from microgradnet.tensor import Parameter
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout2d",
     "Embedding",
     "Flatten",
     "HuberLoss",
@@ -48,6 +57,7 @@ __all__ = [
     "LogSoftmax",
     "Loss",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "NLLLoss",
     "Parameter",

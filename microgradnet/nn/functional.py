@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from microgradnet import ops
-from microgradnet.graph import Value, assign, current_scope
+from microgradnet.graph import Value, assign, current_scope, fixed, no_grad
 from microgradnet.nn.module import layer_name
 from microgradnet.ops import gelu, relu, sigmoid, softplus, tanh
 from microgradnet.primitive import Primitive
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "dropout2d",
     "elu",
     "embedding",
     "gelu",
@@ -28,6 +37,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_pool2d",
     "mse_loss",
     "nll_loss",
     "one_hot",
@@ -118,6 +128,27 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Gen
     return x * (mask * (1 / (1 - p)))
 
 
+def dropout2d(
+    x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None
+) -> Any:
+    """Zero each channel of x (N, C, H, W) with probability p and scale the others by 1/(1 − p).
+
+    Otherwise as ``dropout``.
+
+    Source: Tompson et al., *Efficient Object Localization Using Convolutional Networks*, 2015, section 3.2.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.dropout2d(np.ones((1, 3, 1, 2)), 0.5, rng=np.random.default_rng(1)).tolist()
+    [[[[2.0, 2.0]], [[0.0, 0.0]], [[0.0, 0.0]]]]
+    """
+    if x.ndim != 4:
+        raise ValueError(f"{_place('dropout2d')}: the input has shape {x.shape}, expected (N, C, H, W)")
+    if not training or p == 0:
+        return x
+    return x * dropout(fixed(np.ones((*x.shape[:2], 1, 1), x.dtype)), p, rng=rng)
+
+
 def batch_norm(
     x: Any,
     running_mean: Any,
@@ -156,10 +187,11 @@ def batch_norm(
         centred = x - mean
         variance = ops.mean(centred * centred, axes, keepdims=True)
         if training:
-            unbiased = _array(variance) * (count / (count - 1))
-            for running, batch in ((running_mean, _array(mean)), (running_var, unbiased)):
-                if running is not None:
-                    assign(running, running._array * (1 - momentum) + batch.reshape(-1) * momentum)
+            with no_grad():
+                unbiased = variance * (count / (count - 1))
+                for running, batch in ((running_mean, mean), (running_var, unbiased)):
+                    if running is not None:
+                        assign(running, running * (1 - momentum) + ops.reshape(batch, -1) * momentum)
     else:
         centred = x - ops.reshape(running_mean, shape)
         variance = ops.reshape(running_var, shape)
@@ -207,8 +239,150 @@ def embedding(indices: Any, weight: Any) -> Any:
     >>> F.embedding([2, 0], np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).tolist()
     [[4.0, 5.0], [0.0, 1.0]]
     """
-    _check_range(_array(indices), weight.shape[0], _place("embedding"), "index", "rows")
+    indices = _in_range(_valued(indices), count=weight.shape[0], caller=_place("embedding"), names=_ROWS)
     return ops.index(weight, indices)
+
+
+# ---------------------------------------------------------------------- images
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Any:
+    """y[n, o, i, j] = b[o] + Σ w[o, c, k, l]·x[n, c, i·s + k·d, j·s + l·d] for x (N, C, H, W).
+
+    w (O, C/groups, KH, KW), b (O,) → y (N, O, OH, OW); see ``nn.Conv2d``. What does not fit is a ValueError
+    that names the layer and both numbers.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.conv2d(np.arange(4.0).reshape(1, 1, 2, 2), np.array([[[[1.0, 10.0]]]])).tolist()
+    [[[[10.0], [32.0]]]]
+    """
+    x = _fitting(x, weight.dtype, "conv2d")
+    try:
+        return ops.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    except ValueError as error:
+        raise _placed(error, "conv2d") from None
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Any:
+    """y[n, o, i] = b[o] + Σ w[o, c, k]·x[n, c, i·s + k·d] for x (N, C, L); w (O, C/groups, K), b (O,).
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.conv1d(np.array([[[1.0, 2.0, 4.0]]]), np.array([[[-1.0, 1.0]]])).tolist()
+    [[[1.0, 2.0]]]
+    """
+    x = _fitting(x, weight.dtype, "conv1d")
+    try:
+        return ops.conv1d(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    except ValueError as error:
+        raise _placed(error, "conv1d") from None
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Any:
+    """y[n, o, i·s + k·d − p, j·s + l·d − p] += w[c, o, k, l]·x[n, c, i, j], plus b[o]; x (N, C, H, W).
+
+    w (C, O/groups, KH, KW), b (O,) → y (N, O, OH, OW); see ``nn.ConvTranspose2d``.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.array([[[[1.0, 10.0]]]])).tolist()
+    [[[[1.0, 12.0, 20.0]]]]
+    """
+    x = _fitting(x, weight.dtype, "conv_transpose2d")
+    try:
+        return ops.conv_transpose2d(
+            x,
+            weight,
+            bias,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
+        )
+    except ValueError as error:
+        raise _placed(error, "conv_transpose2d") from None
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+) -> Any:
+    """The largest pixel of each window of x (N, C, H, W) → (N, C, OH, OW); see ``nn.MaxPool2d``.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.max_pool2d(np.array([[[[1.0, 2.0], [4.0, 3.0]]]]), 2).tolist()
+    [[[[4.0]]]]
+    """
+    try:
+        return ops.max_pool2d(x, kernel_size, stride, padding, dilation)
+    except ValueError as error:
+        raise _placed(error, "max_pool2d") from None
+
+
+def avg_pool2d(
+    x: Any,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    *,
+    count_include_pad: bool = True,
+) -> Any:
+    """The average of each window of x (N, C, H, W) → (N, C, OH, OW); see ``nn.AvgPool2d``.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.avg_pool2d(np.array([[[[1.0, 2.0], [4.0, 3.0]]]]), 2).tolist()
+    [[[[2.5]]]]
+    """
+    try:
+        return ops.avg_pool2d(x, kernel_size, stride, padding, count_include_pad=count_include_pad)
+    except ValueError as error:
+        raise _placed(error, "avg_pool2d") from None
+
+
+def adaptive_avg_pool2d(x: Any, output_size: int | Sequence[int | None]) -> Any:
+    """Averages over as many windows of x (N, C, H, W) as ``output_size`` says; see ``nn.AdaptiveAvgPool2d``.
+
+    >>> import numpy as np
+    >>> from microgradnet.nn import functional as F
+    >>> F.adaptive_avg_pool2d(np.array([[[[1.0, 2.0, 4.0]]]]), (1, 2)).tolist()
+    [[[[1.5, 3.0]]]]
+    """
+    try:
+        return ops.adaptive_avg_pool2d(x, output_size)
+    except ValueError as error:
+        raise _placed(error, "adaptive_avg_pool2d") from None
 
 
 _one_hot = Primitive(
@@ -227,8 +401,8 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
     >>> F.one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    _check_range(_array(labels), num_classes, "one_hot", "label", "classes")
-    return _one_hot(_valued(labels), num_classes=num_classes, dtype=np.dtype(dtype))
+    labels = _in_range(_valued(labels), count=num_classes, caller="one_hot", names=_LABELS)
+    return _one_hot(labels, num_classes=num_classes, dtype=np.dtype(dtype))
 
 
 # ---------------------------------------------------------------------- losses
@@ -236,15 +410,15 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> Any:
 
 def _squared_error_forward(a: Any, y: Any, *, scale: float) -> Any:
     d = np.subtract(a, y)
-    return np.add.reduce(d * d, None) * scale
+    return np.vdot(d, d) * scale
 
 
 # scale·Σ (a − y)² in one operation: of a small network's step, four would be a fifth.
 _squared_error = Primitive(
     "squared_error",
     _squared_error_forward,
-    lambda g, _loss, a, y, *, scale: g * (2 * scale) * (a - y),
-    lambda g, _loss, a, y, *, scale: g * (2 * scale) * (y - a),
+    lambda g, _loss, a, y, *, scale: 2 * scale * (a - y) * g,
+    lambda g, _loss, a, y, *, scale: 2 * scale * (y - a) * g,
 )
 
 
@@ -306,6 +480,11 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def _bce_forward(p: Any, y: Any) -> Any:
+    if p.size and not (p.min() >= 0 and p.max() <= 1):
+        raise ValueError(
+            f"binary_cross_entropy: probabilities must lie in [0, 1], got values from {p.min():g} to "
+            f"{p.max():g}; for raw outputs use binary_cross_entropy_with_logits"
+        )
     with np.errstate(divide="ignore"):  # ln 0 is −∞, and −100 here
         return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
@@ -330,12 +509,6 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
     [0.6931, -0.0]
     """
     input, target = _pair(input, target, "binary_cross_entropy")
-    values = _array(input)
-    if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(
-            f"binary_cross_entropy: probabilities must lie in [0, 1], got values from {values.min():g} to "
-            f"{values.max():g}; for raw outputs use binary_cross_entropy_with_logits"
-        )
     return _reduced(_bce(input, target), reduction, "binary_cross_entropy")
 
 
@@ -435,12 +608,17 @@ def _reduced(losses: Any, reduction: str, caller: str, *, scale: float = 1.0, to
     share = scale * _share(losses, reduction, caller)
     summed = ops.sum(losses)
     if reduction == "mean" and total is not None:
-        if _array(total) == 0:
-            raise ValueError(
-                f"{caller}: the weights of this batch's labels sum to 0, their mean is undefined"
-            )
-        return summed * scale / total
+        return summed * scale / _not_zero(total, caller=caller)
     return summed if share == 1 else summed * share
+
+
+def _checked_total(total: Any, *, caller: str) -> Any:
+    if total == 0:
+        raise ValueError(f"{caller}: the weights of this batch's labels sum to 0, their mean is undefined")
+    return total
+
+
+_not_zero = Primitive("not_zero", _checked_total, lambda g, _y, _total, *, caller: g)
 
 
 def _share(losses: Any, reduction: str, caller: str) -> float:
@@ -454,10 +632,6 @@ def _share(losses: Any, reduction: str, caller: str) -> float:
     return 1 / losses.shape[0] if reduction == "batchmean" and losses.ndim else 1.0
 
 
-def _array(x: Any) -> Any:
-    return x._array if isinstance(x, Value) else np.asarray(x)
-
-
 def _valued(x: Any) -> Any:
     return x if isinstance(x, Value) else np.asarray(x)
 
@@ -468,13 +642,18 @@ def _place(caller: str) -> str:
     return caller if module is None else f"{caller} in {layer_name(module)}"
 
 
+def _placed(error: ValueError, caller: str) -> ValueError:
+    """Return an operation's error with the layer's name in it."""
+    return ValueError(_place(caller) + str(error).removeprefix(caller))
+
+
 def _fitting(x: Any, dtype: Any, caller: str) -> Any:
     """Give x the dtype of the parameters; a tensor of another floating dtype is refused."""
     x = _valued(x)
     if x.dtype == dtype:
         return x
     given = x.dtype
-    if given.kind == "f" and isinstance(x, Value):
+    if given.kind == "f" and isinstance(x, Value) and not x._is_array:
         raise TypeError(
             f"{_place(caller)}: the input is a tensor of {given}, the weight is {dtype}; "
             f"write x.astype('{dtype}') or model.astype('{given}')"
@@ -500,7 +679,7 @@ def _pair(prediction: Any, target: Any, caller: str) -> tuple[Any, Any]:
     if prediction.dtype.kind != "f":
         prediction = ops.astype(prediction, dtype=dtype if dtype.kind == "f" else np.float64)
     if dtype != prediction.dtype:
-        if dtype.kind == "f" and isinstance(target, Value):
+        if dtype.kind == "f" and isinstance(target, Value) and not target._is_array:
             raise TypeError(
                 f"{caller}: predictions are {prediction.dtype}, the target tensor {dtype}; "
                 f"write y.astype('{prediction.dtype}')"
@@ -520,11 +699,14 @@ def _labels(prediction: Any, target: Any, caller: str) -> Any:
             f"{caller}: predictions (N, C) and labels (N,) expected, "
             f"got {prediction.shape} and {labels.shape}; {advice}"
         )
-    _check_range(_array(labels), prediction.shape[1], caller, "label", "classes")
-    return labels
+    return _in_range(labels, count=prediction.shape[1], caller=caller, names=_LABELS)
 
 
-def _check_range(values: Any, count: int, caller: str, one: str, of: str) -> None:
+_LABELS, _ROWS = ("label", "classes"), ("index", "rows")
+
+
+def _checked_range(values: Any, *, count: int, caller: str, names: tuple[str, str]) -> Any:
+    one, of = names
     if values.dtype.kind not in "iu":
         raise TypeError(f"{caller}: each {one} must be an integer, not {values.dtype}; write y.astype(int)")
     if values.size and (np.minimum.reduce(values, None) < 0 or np.maximum.reduce(values, None) >= count):
@@ -534,6 +716,11 @@ def _check_range(values: Any, count: int, caller: str, one: str, of: str) -> Non
             f"{caller}: {one} {values[at]} at position {where} is out of range "
             f"for {count} {of} (0 to {count - 1})"
         )
+    return values
+
+
+# The values themselves, if they are in range. A primitive, so that a compiled step checks them too.
+_in_range = Primitive("in_range", _checked_range, None)
 
 
 def _weights(prediction: Any, weight: Any, caller: str) -> Any:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradnet.graph import Scope, assign, current_scope, enclosing_modules
+from microgradnet.html_table import table
+from microgradnet.ops import astype
 from microgradnet.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class Module:
             floating = x.dtype.kind == "f"
             return Tensor._box(np.asarray(x, dtype if floating else None), None, [0])
         if isinstance(x, Tensor) and dtype is not None and x.dtype != dtype and x.dtype.kind == "f":
+            if x._is_array:
+                return astype(x, dtype=dtype)
             raise TypeError(
                 f"{type(self).__name__}: the input is a tensor of {x.dtype}, the parameters are {dtype}; "
                 f"write x.astype('{dtype}') or model.astype('{x.dtype}')"
@@ -295,6 +299,16 @@ class Module:
         ]
         inside = head + "\n  " + ",\n  ".join(lines) + "\n" if lines else head
         return f"{type(self).__name__}({inside})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for path, module in self.named_modules():
+            own = [p for _, p in module._walk(deep=False) if isinstance(p, Parameter)]  # noqa: SLF001
+            name = f"{type(module).__name__}({module.extra_repr()})"
+            shapes = ", ".join([str(p.shape) for p in own])
+            rows.append([path or "(model)", name, shapes, sum(p.size for p in own)])
+        count = sum(p.size for p in self.parameters())
+        return table(rows, ["path", "layer", "shapes of its parameters", "numbers"], f"{count:,} parameters")
 
 
 def _first_parameter(holder: Any, entered: set[int]) -> Parameter | None:

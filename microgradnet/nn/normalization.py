@@ -1,4 +1,4 @@
-"""Layers that centre and scale: BatchNorm1d over the batch, LayerNorm over the features."""
+"""Layers that centre and scale: BatchNorm1d and BatchNorm2d over the batch, LayerNorm over the features."""
 
 from __future__ import annotations
 
@@ -15,20 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-class BatchNorm1d(Module):
-    """(x − μ) / √(σ² + eps) · weight + bias per feature, for x (N, C) or (N, C, L) and C = num_features.
+class _BatchNorm(Module):
+    """What the two share: parameters, running statistics and the computation."""
 
-    In training μ and σ² are the batch's, and the buffers ``running_mean`` and ``running_var`` follow them by
-    ``momentum``; in ``eval()`` the buffers are used. A batch of one is a ValueError in training.
-
-    Source: Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
-
-    >>> import numpy as np
-    >>> from microgradnet import nn
-    >>> nn.BatchNorm1d(2)(np.array([[0.0, 1.0], [2.0, 5.0]])).data.round(3).tolist()
-    [[-1.0, -1.0], [1.0, 1.0]]
-    """
-
+    _shapes: tuple[str, ...]
+    """The shapes of inputs that are accepted."""
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -47,12 +38,9 @@ class BatchNorm1d(Module):
 
     def forward(self, x: Any) -> Any:
         """Normalise."""
-        features = self.num_features
-        if x.ndim not in {2, 3} or x.shape[1] != features:
-            raise ValueError(
-                f"{layer_name(self)}: the input has shape {x.shape}, "
-                f"expected (N, {features}) or (N, {features}, L)"
-            )
+        if x.ndim not in [shape.count(",") + 1 for shape in self._shapes] or x.shape[1] != self.num_features:
+            expected = " or ".join([shape.replace("C", str(self.num_features)) for shape in self._shapes])
+            raise ValueError(f"{layer_name(self)}: the input has shape {x.shape}, expected {expected}")
         y = F.batch_norm(
             x,
             self.running_mean,
@@ -64,12 +52,43 @@ class BatchNorm1d(Module):
             self.eps,
         )
         if self.training:
-            assign(self.num_batches_tracked, self.num_batches_tracked.data + 1)
+            assign(self.num_batches_tracked, self.num_batches_tracked + 1)
         return y
 
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """(x − μ) / √(σ² + eps) · weight + bias per feature, for x (N, C) or (N, C, L) and C = num_features.
+
+    In training μ and σ² are the batch's, and the buffers ``running_mean`` and ``running_var`` follow them by
+    ``momentum``; in ``eval()`` the buffers are used. A batch of one is a ValueError in training.
+
+    Source: Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
+
+    >>> import numpy as np
+    >>> from microgradnet import nn
+    >>> nn.BatchNorm1d(2)(np.array([[0.0, 1.0], [2.0, 5.0]])).data.round(3).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+
+    _shapes = ("(N, C)", "(N, C, L)")
+
+
+class BatchNorm2d(_BatchNorm):
+    """``BatchNorm1d`` for images x (N, C, H, W): μ and σ² of each channel, over the batch and all its pixels.
+
+    Source: Ioffe and Szegedy, *Batch Normalization*, 2015, section 3.2.
+
+    >>> import numpy as np
+    >>> from microgradnet import nn
+    >>> nn.BatchNorm2d(1)(np.array([[[[0.0, 2.0]]]])).data.round(3).tolist()
+    [[[[-1.0, 1.0]]]]
+    """
+
+    _shapes = ("(N, C, H, W)",)
 
 
 class LayerNorm(Module):

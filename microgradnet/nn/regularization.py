@@ -1,4 +1,4 @@
-"""Dropout: a layer that behaves differently in training and in evaluation."""
+"""Dropout and Dropout2d: layers that behave differently in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p must be at least 0 and below 1, not {p}")
+            raise ValueError(f"{type(self).__name__}: p must be at least 0 and below 1, not {p}")
         self.p = p
         self.rng = rng
 
@@ -38,3 +38,22 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """Return p."""
         return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """In training, zero each channel of x (N, C, H, W) with probability p and scale the others by 1/(1 − p).
+
+    Neighbouring pixels say nearly the same: dropped one by one they would be missed by nobody. Otherwise as
+    ``Dropout``.
+
+    Source: Tompson et al., *Efficient Object Localization Using Convolutional Networks*, 2015, section 3.2.
+
+    >>> import numpy as np
+    >>> from microgradnet import nn
+    >>> nn.Dropout2d(0.5, rng=np.random.default_rng(1))(np.ones((1, 3, 1, 2))).tolist()
+    [[[[2.0, 2.0]], [[0.0, 0.0]], [[0.0, 0.0]]]]
+    """
+
+    def forward(self, x: Any) -> Any:
+        """Return x with channels dropped."""
+        return F.dropout2d(x, self.p, self.training, rng=self.rng)

@@ -19,6 +19,7 @@ from microgradnet.ops.compare import (
     where,
     zeros_like,
 )
+from microgradnet.ops.convolution import conv1d, conv2d, conv_transpose2d
 from microgradnet.ops.elementwise import (
     absolute,
     clip,
@@ -43,6 +44,7 @@ from microgradnet.ops.elementwise import (
     tanh,
 )
 from microgradnet.ops.linalg import dot, einsum, linear, matmul, outer
+from microgradnet.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from microgradnet.ops.random import bernoulli, generator, manual_seed, normal, uniform
 from microgradnet.ops.reduce import (
     cumsum,
@@ -78,14 +80,19 @@ from microgradnet.ops.shape import (
 
 __all__ = [
     "absolute",
+    "adaptive_avg_pool2d",
     "add",
     "argmax",
     "argmin",
     "astype",
+    "avg_pool2d",
     "bernoulli",
     "broadcast_to",
     "clip",
     "concatenate",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "cos",
     "cumsum",
     "div",
@@ -119,6 +126,7 @@ __all__ = [
     "manual_seed",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",

@@ -25,10 +25,10 @@ sign: Primitive = Primitive("sign", np.sign, lambda g, _y, _x: zeros_like(g))
 
 # Per floating dtype, as arrays, which NumPy's functions take faster than numbers:
 _FLOATS = [np.dtype(kind) for kind in ("f2", "f4", "f8")]
-_LARGEST_EXPONENT = {  # exp of it is the last that does not overflow
-    kind: np.asarray(np.nextafter(np.log(np.finfo(kind).max), kind.type(0)), kind) for kind in _FLOATS
+_SIGMOID_CONSTANTS = {  # 1, and the last number whose exp does not overflow
+    kind: (np.ones((), kind), np.asarray(np.nextafter(np.log(np.finfo(kind).max), kind.type(0)), kind))
+    for kind in _FLOATS
 }
-_ONE = {kind: np.ones((), kind) for kind in _FLOATS}
 
 
 def floating(x: Any) -> Any:
@@ -37,12 +37,14 @@ def floating(x: Any) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
-    if getattr(x, "dtype", None) not in _ONE:
+    if getattr(x, "dtype", None) not in _SIGMOID_CONSTANTS:
         x = floating(x)
-    y = np.negative(x, np.empty_like(x))
-    np.minimum(y, _LARGEST_EXPONENT[y.dtype], out=y)  # exp must not overflow; σ is below 1e-37 there
+    y = np.empty_like(x)
+    one, largest = _SIGMOID_CONSTANTS[y.dtype]
+    np.negative(x, y)
+    np.minimum(y, largest, out=y)  # exp must not overflow; σ is below 1e-37 there
     np.exp(y, y)
-    np.add(y, _ONE[y.dtype], y)
+    np.add(y, one, y)
     return np.reciprocal(y, y)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from microgradnet.graph import fixed
 from microgradnet.ops.compare import astype, equal, where
 from microgradnet.ops.elementwise import absolute, exp
 from microgradnet.ops.shape import Axes, broadcast_to, flip, index, reshape, transpose
@@ -15,6 +17,8 @@ from microgradnet.primitive import Primitive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from microgradnet.graph import Array
 
 
 def _kept_shape(shape: tuple[int, ...], axis: Axes) -> tuple[int, ...]:
@@ -57,6 +61,8 @@ _sum = Primitive(
     lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims),
     lambda g, _y, _x, *, axis, keepdims: _spread(g, _x.shape, axis),
 )
+sum_rows = Primitive("sum_rows", np.add.reduce, lambda g, _y, _x: broadcast_to(g, _x.shape))
+"""Σ over the first axis, as the gradient of a bias needs it."""
 _mean_of = Primitive(
     "mean",
     _mean,
@@ -136,7 +142,7 @@ def _prod_rule(g: Any, _y: Any, x: Any, *, axis: Axes, keepdims: bool) -> Any:
     rest = tuple([a for a in range(x.ndim) if a not in axes])
     order, count = rest + axes, _count(x.shape, axis)
     rows = reshape(transpose(x, order), (*[x.shape[a] for a in rest], 1, count))
-    others = prod(where(np.eye(count, dtype=bool), 1, rows), axis=-1)
+    others = prod(where(fixed(np.eye(count, dtype=bool)), 1, rows), axis=-1)
     others = reshape(others, [x.shape[a] for a in order])
     return _keep(g, x.shape, axis) * transpose(others, sorted(range(x.ndim), key=order.__getitem__))
 
@@ -260,4 +266,9 @@ def sum_to(g: Any, shape: Sequence[int]) -> Any:
 
 def take_rows(x: Any, columns: Any) -> Any:
     """x[i, columns[i]] for every row i of a matrix."""
-    return index(x, (np.arange(x.shape[0]), columns))
+    return index(x, (_positions(x.shape[0]), columns))
+
+
+@lru_cache(maxsize=64)
+def _positions(count: int) -> Array:
+    return fixed(np.arange(count))

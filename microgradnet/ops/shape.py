@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from microgradnet.graph import Value
+from microgradnet.graph import Value, fixed
 from microgradnet.primitive import Primitive
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
     if axis is None:
         x, axis = reshape(x, -1), 0
     (axis,) = normalize_axis_tuple(axis, x.ndim)
-    positions = np.repeat(np.arange(x.shape[axis]), repeats)
+    positions = fixed(np.repeat(np.arange(x.shape[axis]), repeats))
     return index(x, (slice(None),) * axis + (positions,))
 
 

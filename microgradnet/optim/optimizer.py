@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.graph import assign, stamp
+from microgradnet.graph import assign, stamp, tracer, tracers
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Apply the rule to every parameter that has a gradient."""
+        if tracers and (recorder := tracer()) is not None:
+            recorder.step(self)
+            return
         states, rule = iter(self.state), self.rule
         for group in self.param_groups:
             self.check(group)
@@ -122,7 +125,7 @@ class Optimizer:
                         assign(state[name], value)
                     else:
                         state[name] = Tensor(np.array(value, order="C"))
-                np.subtract(array, change, array, casting="same_kind")
+                np.subtract(array, change, array)
                 stamp(p)
 
     def _update_in_blocks(self, p: Tensor, g: Array, state: dict[str, Tensor], hyper: dict[str, Any]) -> None:
@@ -141,7 +144,7 @@ class Optimizer:
                     state[name] = Tensor(np.empty(array.shape, array.dtype))
                     kept[name] = state[name]._array.reshape(-1)
                 kept[name][block] = value
-            np.subtract(chunk, change, chunk, casting="same_kind")
+            np.subtract(chunk, change, chunk)
         for tensor in (p, *state.values()):
             stamp(tensor)
 

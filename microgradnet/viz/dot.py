@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import html
 import itertools
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import graphviz
 
-from microgradnet.viz.style import LEGEND, THEMES, explanations
+from microgradnet.viz.grids import mixed, shades
+from microgradnet.viz.style import LEGEND, NOT_A_NUMBER, THEMES, explanations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from microgradnet.viz.grids import Grid
     from microgradnet.viz.picture import Picture, PictureEdge, PictureNode
     from microgradnet.viz.style import Colours
     from microgradnet.viz.values import Rows
@@ -33,9 +38,17 @@ COMPUTED = ("operation", "module", "fold", "output", "loss")
 
 
 def to_digraph(
-    picture: Picture, *, direction: str = "TB", theme: str = "light", legend: bool = True
+    picture: Picture,
+    *,
+    direction: str = "TB",
+    theme: str = "light",
+    legend: bool = True,
+    label: Callable[[PictureNode, Colours], str] | None = None,
 ) -> graphviz.Digraph:
-    """Return the picture as a Digraph; nodes and edges have ids (``n1``, ``e1``, …) that an SVG keeps."""
+    """Return the picture as a Digraph; an SVG keeps the ids of nodes and edges (``n1``, ``e1``, …).
+
+    ``label`` writes the label of a node, where it is not to show the node's lines.
+    """
     colours = THEMES[theme]
     graph = graphviz.Digraph("graph")
     graph.attr(
@@ -53,24 +66,29 @@ def to_digraph(
     graph.attr(
         "edge", fontname=FONT, fontsize="9", fontcolor=colours.faint, color=colours.edge, arrowsize="0.7"
     )
-    if picture.notes:
-        graph.attr(label=f"<{'<BR/>'.join([_html(note) for note in picture.notes])}>", labelloc="b")
-    _nodes(graph, picture, colours)
+    _nodes(graph, picture, colours, label or _label)
     for i, edge in enumerate(picture.edges, 1):
         tail, head = picture.nodes[edge.tail - 1], picture.nodes[edge.head - 1]
         _edge(graph, i, edge, head, colours, spine=tail.role in COMPUTED)
     if legend:
         _legend(graph, picture, colours, upward=direction == "LR")
+    if picture.notes:  # last, so that no cluster inherits the place of the label
+        graph.attr(label=f"<{'<BR/>'.join([as_html(note) for note in picture.notes])}>", labelloc="b")
     return graph
 
 
-def _nodes(graph: graphviz.Digraph, picture: Picture, colours: Colours) -> None:
+def _nodes(
+    graph: graphviz.Digraph,
+    picture: Picture,
+    colours: Colours,
+    label: Callable[[PictureNode, Colours], str],
+) -> None:
     """Add the nodes in their nested clusters; a cluster has a greater number than the one around it."""
     inside: dict[int | None, graphviz.Digraph] = {None: graph}
     for cluster in picture.clusters:
         inner = inside[cluster.number] = graphviz.Digraph(f"cluster_{cluster.number}")
         inner.attr(
-            label=f"<<B>{_html(cluster.title)}</B>>",
+            label=f"<<B>{as_html(cluster.title)}</B>>",
             labeljust="l",
             style="rounded",
             color=colours.cluster,
@@ -84,7 +102,7 @@ def _nodes(graph: graphviz.Digraph, picture: Picture, colours: Colours) -> None:
             attributes["penwidth"] = "4"
         inside[node.cluster].node(
             f"n{node.number}",
-            label=_label(node, colours),
+            label=label(node, colours),
             id=f"n{node.number}",
             color=colours.highlight if node.highlighted else colours.border[node.role],
             fillcolor=colours.fill[node.role],
@@ -98,41 +116,77 @@ def _nodes(graph: graphviz.Digraph, picture: Picture, colours: Colours) -> None:
 def _label(node: PictureNode, colours: Colours) -> str:
     """Return a node's HTML-like label: the title with the shape, then one row per fact."""
     if not (node.shape or node.lines):
-        return f"<{_html(node.title)}>"
-    title = f"<B>{_html(node.title)}</B>"
-    if node.shape:
-        title += f"  {_faint(_html(node.shape), colours)}"
-    rows = [f'<TR><TD COLSPAN="2">{title}</TD></TR>']
+        return f"<{as_html(node.title)}>"
+    rows = [f'<TR><TD COLSPAN="2">{title_html(node, colours)}</TD></TR>']
     for line in node.lines:
         if not line.key:
-            text = "<BR/>".join([_html("  ".join(row)) for row in line.rows])
-            rows.append(f'<TR><TD COLSPAN="2">{_faint(text, colours)}</TD></TR>')
+            text = "<BR/>".join([as_html("  ".join(row)) for row in line.rows])
+            rows.append(f'<TR><TD COLSPAN="2">{faint(text, colours)}</TD></TR>')
             continue
-        key = _faint(_html(line.key), colours)
-        rows.append(f'<TR><TD ALIGN="LEFT">{key}</TD><TD ALIGN="RIGHT">{_cells(line.rows)}</TD></TR>')
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
+        key = faint(as_html(line.key), colours)
+        facts = _cells(line.rows)
+        if line.miniature is not None:
+            facts = table(f"<TR><TD>{miniature(line.miniature, colours)}</TD><TD>{facts}</TD></TR>", 0)
+        rows.append(f'<TR><TD ALIGN="LEFT">{key}</TD><TD ALIGN="RIGHT">{facts}</TD></TR>')
+    return f"<{table(''.join(rows), 2)}>"
 
 
-def _html(text: str) -> str:
+def title_html(node: PictureNode, colours: Colours) -> str:
+    """Return a node's name in bold, and its shape."""
+    title = f"<B>{as_html(node.title)}</B>"
+    return title + (f"  {faint(as_html(node.shape), colours)}" if node.shape else "")
+
+
+def table(rows: str, padding: int, spacing: int = 0) -> str:
+    """Return rows as a table without lines."""
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{rows}</TABLE>'
+
+
+def miniature(grid: Grid, colours: Colours, room: tuple[int, int] = (56, 84)) -> str:
+    """Return a grid as coloured cells, in at most ``room`` points (height, width); equal neighbours are one.
+
+    An image goes from black to white; other numbers from the colour of negative ones over the page's, which
+    is 0, to that of positive ones.
+    """
+    rows, columns = grid.cells.shape
+    size = max(2, min(9, room[0] // max(rows, 1), room[1] // max(columns, 1)))
+    low, zero, high = ("#000000", "#000000", "#FFFFFF") if grid.image else colours.heat
+    lines = []
+    for row in shades(grid).tolist():
+        shown = [NOT_A_NUMBER if isnan(share) else mixed(share, low, zero, high) for share in row]
+        cells = [
+            f'<TD FIXEDSIZE="TRUE" COLSPAN="{n}" WIDTH="{n * size}" HEIGHT="{size}" BGCOLOR="{colour}"></TD>'
+            for colour, run in itertools.groupby(shown)
+            for n in [len(list(run))]
+        ]
+        lines.append(f"<TR>{''.join(cells)}</TR>")
+    frame = (
+        f'FIXEDSIZE="TRUE" WIDTH="{columns * size + 2}" HEIGHT="{rows * size + 2}" COLOR="{colours.cluster}"'
+    )
+    return (
+        f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" {frame}>{"".join(lines)}</TABLE>'
+    )
+
+
+def as_html(text: str) -> str:
     """Return a text for an HTML-like label; a backslash means itself where a space of no width follows."""
     return html.escape(text).replace("\\", "\\&#8203;")
 
 
-def _faint(text: str, colours: Colours) -> str:
+def faint(text: str, colours: Colours) -> str:
+    """Return a text that stands back."""
     return f'<FONT COLOR="{colours.faint}" POINT-SIZE="10">{text}</FONT>'
 
 
 def _cells(rows: Rows) -> str:
     """Return a row of numbers, or a small table of them, aligned."""
     if len(rows) == 1:
-        return "&#160; ".join([_html(cell) for cell in rows[0]])
-    cells = "".join(
-        [
-            "<TR>" + "".join([f'<TD ALIGN="RIGHT">&#160;{_html(cell)}</TD>' for cell in row]) + "</TR>"
-            for row in rows
-        ]
-    )
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{cells}</TABLE>'
+        return "&#160; ".join([as_html(cell) for cell in rows[0]])
+    cells = [
+        "<TR>" + "".join([f'<TD ALIGN="RIGHT">&#160;{as_html(cell)}</TD>' for cell in row]) + "</TR>"
+        for row in rows
+    ]
+    return table("".join(cells), 1)
 
 
 def _edge(
@@ -141,11 +195,13 @@ def _edge(
     attributes = {"color": colours.highlight, "penwidth": "3"} if edge.highlighted else {}
     if spine:
         attributes["weight"] = "4"  # straight where it can be
+    if edge.again:
+        attributes.update(style="dashed", constraint="false")
     tip = _quoted(f"argument {edge.position} of {head.title} {edge.label}".strip())
     graph.edge(
         f"n{edge.tail}",
         f"n{edge.head}",
-        label=f"<&#160;{_html(edge.label)}>" if edge.label else None,
+        label=f"<&#160;{as_html(edge.label)}>" if edge.label else None,
         id=f"e{i}",
         tooltip=tip,
         **attributes,
@@ -156,7 +212,7 @@ def _legend(graph: graphviz.Digraph, picture: Picture, colours: Colours, *, upwa
     """Add a sample of every role that occurs, in one row of its own behind the last node."""
     present = {node.role for node in picture.nodes}
     roles = [role for role in LEGEND if role in present]
-    words = [_html(word) for word in explanations(picture)]
+    words = [as_html(word) for word in explanations(picture)]
     legend = graphviz.Digraph("cluster_legend")
     legend.attr(style="dotted", color=colours.cluster, fontcolor=colours.faint, fontsize="10", margin="8")
     legend.attr(label=f"<{'<BR/>'.join(words)}>" if words else "", labelloc="b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -11,7 +12,8 @@ from microgradnet.tensor import Tensor
 from microgradnet.viz.dot import to_digraph
 from microgradnet.viz.mermaid import to_mermaid
 from microgradnet.viz.picture import SHOWABLE, Wishes, build
-from microgradnet.viz.style import THEMES
+from microgradnet.viz.source import source_lines
+from microgradnet.viz.style import DIRECTIONS, THEMES, check_option
 from microgradnet.viz.text import to_text
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import graphviz
 
 FORMATS = ("graphviz", "text", "mermaid")
-DIRECTIONS = ("TB", "LR", "BT", "RL")
 
 
 @overload
@@ -37,6 +38,7 @@ def draw(
     theme: str = ...,
     legend: bool = ...,
     limit: int = ...,
+    roll: bool = ...,
 ) -> graphviz.Digraph: ...
 @overload
 def draw(
@@ -52,6 +54,7 @@ def draw(
     theme: str = ...,
     legend: bool = ...,
     limit: int = ...,
+    roll: bool = ...,
 ) -> str: ...
 def draw(
     target: Any,
@@ -66,6 +69,7 @@ def draw(
     theme: str = "light",
     legend: bool = True,
     limit: int = 2000,
+    roll: bool = False,
 ) -> Any:
     """Draw how a tensor was computed, or what a model computes: ``draw(loss)``, ``draw(model, x)``.
 
@@ -82,9 +86,10 @@ def draw(
         ``"graphviz"`` (a ``graphviz.Digraph``: ``.source``, ``.render()``, shown by notebooks), ``"text"``
         (a tree for terminals), ``"mermaid"`` (for Markdown).
     show
-        Any of ``"shape"``, ``"dtype"``, ``"value"``, ``"grad"`` (what is stored in ``.grad``) and
+        Any of ``"shape"``, ``"dtype"``, ``"value"``, ``"grad"`` (what is stored in ``.grad``),
         ``"backward"`` (∂L: the derivative of the result by every node, from one backward pass that is made
-        for the picture and stores nothing).
+        for the picture and stores nothing) and ``"source"`` (the line of the program; of a tensor, where it
+        was computed inside ``viz.source_lines()``).
     direction
         Where the values flow: ``"TB"`` (down), ``"LR"``, ``"BT"``, ``"RL"``.
     depth
@@ -102,6 +107,8 @@ def draw(
     limit
         The most nodes that are drawn: a larger graph has its modules closed, then its middle folded into one
         box, and says so.
+    roll
+        Draws layers that repeat one after another once, and says how often.
 
     Raises
     ------
@@ -119,15 +126,15 @@ def draw(
     ├─ #1 x [parameter] = 3, no gradient yet
     └─ #1 x ↑
     """
-    _check("format", format, FORMATS)
-    _check("direction", direction, DIRECTIONS)
-    _check("theme", theme, tuple(THEMES))
+    check_option("draw", "format", format, FORMATS)
+    check_option("draw", "direction", direction, DIRECTIONS)
+    check_option("draw", "theme", theme, tuple(THEMES))
     for word in [show] if isinstance(show, str) else show:
-        _check("show", word, SHOWABLE)
+        check_option("draw", "show", word, SHOWABLE)
     if limit < 2 or (depth is not None and depth < 0):
         message = f"draw: limit must be at least 2 and depth at least 0, not limit={limit} and depth={depth}"
         raise ValueError(message)
-    roots, examples = _roots(target, inputs)
+    roots, examples = _roots(target, inputs, source="source" in show)
     picture = build(
         roots,
         Wishes(
@@ -138,6 +145,7 @@ def draw(
             names=names or {},
             inputs=examples,
             limit=limit,
+            roll=roll,
         ),
     )
     if format == "text":
@@ -147,17 +155,10 @@ def draw(
     return to_digraph(picture, direction=direction, theme=theme, legend=legend)
 
 
-def _check(option: str, given: Any, known: Sequence[str]) -> None:
-    if given not in known:
-        choices = ", ".join([repr(word) for word in known])
-        message = f"draw: {option}={given!r} is unknown; it may be {choices}"
-        raise ValueError(message)
-
-
-def _roots(target: Any, inputs: tuple[Any, ...]) -> tuple[list[Value], tuple[int, ...]]:
+def _roots(target: Any, inputs: tuple[Any, ...], *, source: bool) -> tuple[list[Value], tuple[int, ...]]:
     """Return the tensors to draw, and the node numbers of the example inputs."""
     if callable(target) and hasattr(target, "named_parameters"):
-        return _called(target, inputs)
+        return _called(target, inputs, source=source)
     if inputs:
         message = f"draw: example inputs go with a model; {_kind(target)} is drawn alone: draw(tensor)"
         raise TypeError(message)
@@ -183,7 +184,7 @@ def _tensors(value: Any, origin: str) -> list[Value]:
     return found
 
 
-def _called(model: Any, inputs: tuple[Any, ...]) -> tuple[list[Value], tuple[int, ...]]:
+def _called(model: Any, inputs: tuple[Any, ...], *, source: bool) -> tuple[list[Value], tuple[int, ...]]:
     """Call a model on its example inputs, with recording on wherever we are."""
     kind = type(model).__name__
     if not inputs:
@@ -193,7 +194,8 @@ def _called(model: Any, inputs: tuple[Any, ...]) -> tuple[list[Value], tuple[int
     named = [_example(x, dtype, "input" if len(inputs) == 1 else f"input {i}") for i, x in enumerate(inputs)]
     token = current_scope.set(Scope(enabled=True))
     try:
-        output = model(*named)
+        with source_lines() if source else contextlib.nullcontext():
+            output = model(*named)
     finally:
         current_scope.reset(token)
     numbers = [x._node.number for x in named if isinstance(x, Value) and x._node is not None]

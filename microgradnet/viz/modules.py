@@ -31,6 +31,7 @@ class ModuleCalls:
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         self.clusters: list[Cluster] = []
+        self.modules: list[Any] = []  # per cluster
         self._by_scope: dict[int, int | None] = {}  # by identity: the nodes keep their scopes alive
         self._counts: dict[int, int] = {}
         self._outermost: dict[int, Any] = {}
@@ -96,6 +97,7 @@ class ModuleCalls:
         title = self._labels.get(id(module), kind) if parent is None else f"{path} · {kind}" if path else kind
         title += f" (call {call})" if call > 1 else ""
         self.clusters.append(Cluster(len(self.clusters) + 1, parent, short(title)))
+        self.modules.append(module)
         return len(self.clusters)
 
     def _named_parameters(self) -> dict[int, str]:

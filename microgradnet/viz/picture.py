@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from microgradnet.backprop import seed, sweep
 from microgradnet.graph import Value, ancestors
 from microgradnet.viz.modules import Cluster, ModuleCalls
+from microgradnet.viz.rolling import Roller, Rolls
 from microgradnet.viz.values import Line, array_line, number_text, shape_text, short
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from microgradnet.graph import Array, Node
 
-SHOWABLE = ("shape", "dtype", "value", "grad", "backward")
+SHOWABLE = ("shape", "dtype", "value", "grad", "backward", "source")
+MOST_MINIATURES = 150  # nodes of a picture that has room for grids of coloured cells
 MOST_PARALLEL = 8  # edges between the same two nodes; more are drawn as one that says how many
 
 
@@ -45,6 +47,8 @@ class PictureEdge:
     position: int
     label: str
     highlighted: bool = False
+    again: bool = False
+    """Whether it leads back to the start of what is repeated."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,11 @@ class Wishes:
     names: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[int, ...] = ()  # the numbers of the nodes that are example inputs
     limit: int = 2000
+    roll: bool = False
 
 
 @dataclass
-class _Item:
+class Item:
     """A node of the graph, or a constant that enters one (its array where a rule reads it)."""
 
     node: Node | None
@@ -81,6 +86,7 @@ class _Item:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
+        """The shape of the value; None where it was not kept."""
         if self.node is not None:
             return self.node.shape
         return None if self.constant is None else np.shape(self.constant)
@@ -88,10 +94,10 @@ class _Item:
 
 def build(roots: Sequence[Value], wishes: Wishes) -> Picture:
     """Return the picture of everything that the roots were computed from."""
-    return _Builder(roots, wishes).picture()
+    return Builder(roots, wishes).picture()
 
 
-class _Builder:
+class Builder:
     """Builds a picture: items in topological order → groups that are drawn as one → nodes and edges.
 
     Items are numbered by their place in that order. A group is named by its only item, by −c where the call c
@@ -105,16 +111,20 @@ class _Builder:
         nodes = ancestors([node for _, node in starts])
         self.ordered = [nodes[number] for number in sorted(nodes)]
         self.calls = ModuleCalls(self.ordered)
-        self.items: list[_Item] = []
+        self.items: list[Item] = []
         self.index: dict[int, int] = {}  # from a node's number to its item
         self._collect()
         self.roots = [self.index[node.number] for _, node in starts]
         self.alone = set(self.roots)  # never inside a closed module: the roots, and what only they use
         self._place_leaves()
+        self.rolls = Roller(self.items, self.calls, self.alone).rolls() if wishes.roll else Rolls()
         self.fold = -len(self.calls.clusters) - 1
         self.names = self._names()
         self.gradients = _backward(starts) if "backward" in wishes.show else {}
         self.notes: list[str] = []
+        self.miniatures = True  # until it is known how many nodes are drawn
+        self.places: list[int] = []  # per item, the number of the node that it is drawn as
+        self.drawn: tuple[PictureNode, ...] = ()
 
     # ------------------------------------------------------------------ items
 
@@ -132,12 +142,12 @@ class _Builder:
                 known = arrays.get(id(constant)) if np.ndim(constant) else None
                 if known is None:
                     known = len(self.items)
-                    self.items.append(_Item(None, constant, {}))
+                    self.items.append(Item(None, constant, {}))
                     if np.ndim(constant):
                         arrays[id(constant)] = known
                 arguments[position] = known
             self.index[node.number] = len(self.items)
-            self.items.append(_Item(node, None, arguments, self.calls.cluster_of(node)))
+            self.items.append(Item(node, None, arguments, self.calls.cluster_of(node)))
 
     def _place_leaves(self) -> None:
         """Put parameters and numbers into the module that uses them; inputs stay outside."""
@@ -153,7 +163,7 @@ class _Builder:
             if roots.issuperset(own):
                 self.alone.add(i)
 
-    def _role(self, item: _Item) -> str:
+    def _role(self, item: Item) -> str:
         node = item.node
         if node is None:
             return "input" if np.ndim(item.constant) else "constant"
@@ -177,14 +187,15 @@ class _Builder:
     # ------------------------------------------------------------------ groups
 
     def _groups(self, depth: int | None) -> list[int]:
-        """Return the group of every item, where calls nested deeper than ``depth`` are one box each."""
+        """Return the group of every item: its twin's in a roll; one per call nested deeper than ``depth``."""
+        twins = [self.rolls.twins.get(i, i) for i in range(len(self.items))]
         if depth is None:
-            return list(range(len(self.items)))
+            return twins
         box: dict[int | None, int] = {None: 0}
         for cluster in self.calls.clusters:
             chain = self.calls.chain(cluster.number)
             box[cluster.number] = -chain[depth] if len(chain) > depth else 0
-        return [i if i in self.alone else box[item.cluster] or i for i, item in enumerate(self.items)]
+        return [i if i in self.alone else box[self.items[i].cluster] or i for i in twins]
 
     def _fitting_groups(self) -> list[int]:
         """Return groups that are few enough: modules closed from the inside, then the middle folded."""
@@ -222,44 +233,59 @@ class _Builder:
         for i, group in enumerate(groups):
             members.setdefault(group, []).append(i)
         numbers = {group: n for n, group in enumerate(members, 1)}
+        self.miniatures = len(members) <= MOST_MINIATURES
         nodes = tuple(
             [
                 self._drawn(numbers[group], group, inside, highlighted=any(i in on_path for i in inside))
                 for group, inside in members.items()
             ]
         )
+        self.places = [numbers[group] for group in groups]
+        self.drawn = nodes
+        if self.rolls.times:
+            self.notes.append("repeated layers are drawn once, with the numbers of the first")
         if any(node.freed for node in self.ordered):
             self.notes.append("a part of the graph was freed by backward(retain_graph=False)")
         used: dict[int, None] = {}
         for node in nodes:
             used.update(dict.fromkeys(self.calls.chain(node.cluster)))
-        clusters = tuple([cluster for cluster in self.calls.clusters if cluster.number in used])
+        clusters = tuple([self._titled(c) for c in self.calls.clusters if c.number in used])
         return Picture(nodes, self._edges(groups, numbers, on_path), clusters, tuple(self.notes))
+
+    def _titled(self, cluster: Cluster) -> Cluster:
+        return replace(cluster, title=self.rolls.titles.get(cluster.number, cluster.title))
 
     def _edges(
         self, groups: list[int], numbers: dict[int, int], on_path: dict[int, None]
     ) -> tuple[PictureEdge, ...]:
-        """Return every edge of an operation; into a box, every value that enters it once."""
+        """Return every edge of an operation; into a box, every value that enters it once; in a roll, once."""
         edges: list[PictureEdge] = []
-        entered: set[tuple[int, int]] = set()
+        entered: set[tuple[int, ...]] = set()
+        times = self.rolls.times
         for i, item in enumerate(self.items):
             head = groups[i]
             for position, argument in item.arguments.items():
                 tail = groups[argument]
-                if tail == head:
+                if tail == head and head < 0:
                     continue
+                key: tuple[int, ...] = ()
                 if head < 0:
-                    key = (tail if tail == self.fold else argument, head)
-                    if key in entered:
-                        continue
-                    entered.add(key)
+                    key = (tail if tail == self.fold else self.rolls.twins.get(argument, argument), head)
+                elif head in times:
+                    key = (tail, head, position)
+                if key and key in entered:
+                    continue
+                entered.add(key)
+                again = tail >= head >= 0
                 edges.append(
                     PictureEdge(
                         numbers[tail],
                         numbers[head],
                         position,
-                        _carried(self.items[argument].shape),
+                        _carried(self.items[argument].shape)
+                        + (f" again, {times[head] - 1}×" if again else ""),
                         argument in on_path and i in on_path,
+                        again,
                     )
                 )
         return _bundled(edges)
@@ -333,10 +359,10 @@ class _Builder:
         lines = (Line("", tuple([(word,) for word in words])),)
         if group == self.fold:
             return PictureNode(number, "fold", f"… {len(inside):,} nodes …", "", lines, None, highlighted)
-        cluster = self.calls.clusters[-group - 1]
+        cluster = self._titled(self.calls.clusters[-group - 1])
         return PictureNode(number, "module", cluster.title, "", lines, cluster.parent, highlighted)
 
-    def _title(self, item: _Item) -> str:
+    def _title(self, item: Item) -> str:
         node = item.node
         if node is None:
             if np.ndim(item.constant):
@@ -347,7 +373,7 @@ class _Builder:
             return name or ("parameter" if node.requires_grad else "input")
         return f"{name} = {node.primitive.name}" if name else node.primitive.name
 
-    def _shape(self, item: _Item) -> str:
+    def _shape(self, item: Item) -> str:
         """Return the shape and dtype as far as they are wanted; a number that shows its value needs none."""
         array = item.constant if item.node is None else item.node.y
         if array is None or (item.node is None and not np.ndim(array)):
@@ -360,28 +386,37 @@ class _Builder:
             texts.append(str(array.dtype))
         return " ".join(texts)
 
-    def _lines(self, item: _Item, role: str) -> list[Line]:
+    def _lines(self, item: Item, role: str) -> list[Line]:
         node, shown = item.node, self.wishes.show
         if node is None:
             if item.constant is None:
                 return [Line("", (("value not kept",),))]
             if not np.ndim(item.constant) or "value" not in shown:
                 return []
-            return [array_line("value", item.constant)]
+            return [self._array("value", np.asarray(item.constant), role)]
         lines = []
-        settings = ", ".join([f"{k}={v}" for k, v in node.meta.items() if v is not None and v is not False])
-        if settings:
-            lines.append(Line("", ((short(settings),),)))
+        if settings := settings_text(node):
+            lines.append(Line("", ((settings,),)))
+        if "source" in shown and node.source:
+            lines.append(Line("", ((short(node.source),),)))
         if "value" in shown:
-            lines.append(array_line("value", node.y))
+            lines.append(self._array("value", node.y, role))
         if role == "parameter" and not node.requires_grad:
             lines.append(Line("", (("frozen",),)))
         elif "grad" in shown and role != "input" and (node.retains_grad or node.grad is not None):
             missing = Line("grad", (("no gradient yet",),))
-            lines.append(missing if node.grad is None else array_line("grad", node.grad))
+            lines.append(missing if node.grad is None else self._array("grad", node.grad, role))
         if node.number in self.gradients:
-            lines.append(array_line("∂L", self.gradients[node.number]))
+            lines.append(self._array("∂L", self.gradients[node.number], role))
         return lines
+
+    def _array(self, key: str, array: Array, role: str) -> Line:
+        return array_line(key, array, miniature=self.miniatures, image=role == "input" and key == "value")
+
+
+def settings_text(node: Node) -> str:
+    """Return the settings of a node's operation: ``axis=1``."""
+    return short(", ".join([f"{k}={v}" for k, v in node.meta.items() if v is not None and v is not False]))
 
 
 def _backward(roots: Sequence[tuple[Value, Node]]) -> dict[int, Array]:

@@ -40,6 +40,28 @@ def install_command() -> str:
     return default.get(sys.platform, f"see {DOWNLOADS}")
 
 
+def need_dot(what: str, instead: str = "draw(…, format='text')") -> None:
+    """Refuse where Graphviz's ``dot`` is missing, and say how to install it here."""
+    if shutil.which("dot") is None:
+        message = (
+            f"Graphviz's dot is not installed, and {what} needs it: {install_command()} "
+            f"(without it: {instead})"
+        )
+        raise FileNotFoundError(message)
+
+
+def target_file(path: str | os.PathLike[str], caller: str) -> Path:
+    """Return a path that can be written to, as far as its folder tells."""
+    target = Path(path)
+    if target.is_dir():
+        message = f"{caller}: '{target}' is a folder; give the name of a file in it"
+        raise IsADirectoryError(message)
+    if not target.parent.is_dir():
+        message = f"{caller}: the folder '{target.parent}' does not exist; create it first"
+        raise FileNotFoundError(message)
+    return target
+
+
 def render(graph: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
     """Write a graph to a file, in the format that its ending names; returns the path.
 
@@ -53,7 +75,7 @@ def render(graph: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
     FileNotFoundError
         Where ``dot`` is missing (the message says how to install it here), or the folder.
     """
-    target = Path(path)
+    target = target_file(path, "render()")
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         message = f"render: '{target.name}' must end in one of {', '.join(SUFFIXES)}"
@@ -61,11 +83,6 @@ def render(graph: graphviz.Digraph, path: str | os.PathLike[str]) -> Path:
     if suffix in TEXT_SUFFIXES:
         target.write_text(graph.source, encoding="utf-8")
         return target
-    if shutil.which("dot") is None:
-        message = (
-            f"Graphviz's dot is not installed, and {suffix} needs it: {install_command()} "
-            f"(without it: {target.stem}.dot, or draw(…, format='text'))"
-        )
-        raise FileNotFoundError(message)
+    need_dot(suffix, f"{target.stem}.dot, or draw(…, format='text')")
     target.write_bytes(graph.pipe(format=suffix[1:]))
     return target

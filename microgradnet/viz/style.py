@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microgradnet.viz.picture import Picture
 
 LEGEND = {
@@ -20,6 +22,9 @@ LEGEND = {
 }
 """Every role that a node can have, in the order of the legend."""
 
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+"""Where values may flow on paper."""
+
 KEYS = {"grad": "grad: the gradient that is stored", "∂L": "∂L: the derivative of the result by this value"}
 """What the legend says of the facts that need a word."""
 
@@ -30,7 +35,17 @@ def explanations(picture: Picture) -> list[str]:
     words = [text for key, text in KEYS.items() if key in keys]
     if any(not edge.label for edge in picture.edges):
         words.append("an edge without a shape carries one number")
+    if any(line.miniature for node in picture.nodes for line in node.lines):
+        words.append("cells: orange is positive, blue negative; an image goes from black (0) to white")
     return words
+
+
+def check_option(caller: str, option: str, given: Any, known: Sequence[str]) -> None:
+    """Refuse what is not among the known words."""
+    if given not in known:
+        choices = ", ".join([repr(word) for word in known])
+        message = f"{caller}: {option}={given!r} is unknown; it may be {choices}"
+        raise ValueError(message)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Colours:
     edge: str
     cluster: str
     highlight: str
+    heat: tuple[str, str, str]
+    """Of the most negative number, of 0, and of the most positive one."""
     border: dict[str, str]
     fill: dict[str, str]
 
@@ -50,6 +67,7 @@ class Colours:
 # Source: Okabe and Ito, Color Universal Design, 2008. The fills are tints of them.
 ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
 VERMILLION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
+NOT_A_NUMBER = PURPLE
 
 THEMES = {
     "light": Colours(
@@ -59,6 +77,7 @@ THEMES = {
         edge="#5F6368",
         cluster="#9AA0A6",
         highlight=VERMILLION,
+        heat=(BLUE, "#FFFFFF", VERMILLION),
         border={
             "input": GREEN,
             "parameter": ORANGE,
@@ -87,6 +106,7 @@ THEMES = {
         edge="#B4BAC0",
         cluster="#6B737B",
         highlight=YELLOW,
+        heat=(SKY, "#14171A", ORANGE),
         border={
             "input": GREEN,
             "parameter": ORANGE,

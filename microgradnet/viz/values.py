@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from microgradnet.viz.grids import grid_of
+
 if TYPE_CHECKING:
     from microgradnet.graph import Array
+    from microgradnet.viz.grids import Grid
 
 Rows: TypeAlias = "tuple[tuple[str, ...], ...]"
 """A small table of texts: one cell for a number, a row for a vector, rows for a matrix."""
@@ -21,10 +24,13 @@ class Line:
     key: str
     rows: Rows
     worded: bool = False
+    miniature: Grid | None = None
+    """What a big array looks like, for the forms of a picture that have colours."""
 
 
 LONGEST = 48  # characters of a name or of an operation's settings
 MOST_NUMBERS, MOST_COLUMNS = 12, 6  # what a node of a picture has room for
+MINIATURE = (14, 28)  # cells, where an array has more numbers than that
 
 
 def short(text: str) -> str:
@@ -49,8 +55,17 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return str(tuple([int(n) for n in shape]))
 
 
-def array_line(key: str, array: Array) -> Line:
+def is_small(array: Array) -> bool:
+    """Whether there is room for all numbers of an array."""
+    return (
+        array.ndim <= 2 and array.size <= MOST_NUMBERS and (not array.ndim or array.shape[-1] <= MOST_COLUMNS)
+    )
+
+
+def array_line(key: str, array: Array, *, miniature: bool = False, image: bool = False) -> Line:
     """Return what to show of an array: all numbers of a small one, least, mean and greatest of a big one.
+
+    With ``miniature`` a big one has a small grid too, an ``image`` where its rows are squares.
 
     >>> array_line("value", np.array([[1.0, 2.5], [0.0, 1 / 3]])).rows
     (('1', '2.5'), ('0', '0.333'))
@@ -61,13 +76,14 @@ def array_line(key: str, array: Array) -> Line:
         return Line(key, (("empty",),))
     if array.ndim == 0:
         return Line(key, ((number_text(array.item()),),))
-    if array.ndim <= 2 and array.size <= MOST_NUMBERS and array.shape[-1] <= MOST_COLUMNS:
+    if is_small(array):
         rows = np.atleast_2d(array).tolist()
         digits = 4 if array.size == 1 else 3
         return Line(key, tuple([tuple([number_text(v, digits) for v in row]) for row in rows]))
     if array.dtype.kind == "b":
         return Line(key, ((f"{int(np.count_nonzero(array))} of {array.size} true",),))
-    return Line(key, _statistics(array), worded=True)
+    grid = grid_of(array, *MINIATURE, image=image) if miniature else None
+    return Line(key, _statistics(array), worded=True, miniature=grid)
 
 
 def _statistics(array: Array) -> Rows:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from microgradnet import nn, optim, train
+from microgradnet.train import progress
 
 X = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
 Y = (X.sum(1) > 0).astype(np.int64)
@@ -33,7 +34,7 @@ def fit(**options):
 
 @pytest.fixture(autouse=True)
 def every_batch_is_drawn(monkeypatch):
-    monkeypatch.setattr(train._Bar, "PAUSE", 0.0)
+    monkeypatch.setattr(progress.Bar, "PAUSE", 0.0)
 
 
 @pytest.fixture

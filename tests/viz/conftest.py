@@ -1,10 +1,11 @@
-"""What the tests of the drawing share: a small network whose picture is known."""
+"""What the tests of the drawing share: a small network whose picture is known, and a browser."""
 
 import numpy as np
 import pytest
 
 import microgradnet as mg
 from microgradnet import nn
+from tests.viz.chromium import Chromium
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def net():
     )
     x = np.array([[1.0, 0.5]])
     return model, x, nn.QuadraticLoss()(model(x), mg.Tensor([[1.0]], name="target"))
+
+
+@pytest.fixture(scope="session")
+def browser(needs_browser):
+    """Return a headless browser, which all tests use one after another."""
+    chromium = Chromium(needs_browser)
+    yield chromium
+    chromium.close()

@@ -1,0 +1,241 @@
+"""Guards: whether a program still fits the model, the optimizer and the function that it was traced from."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microgradnet.graph import Value, current_scope
+from microgradnet.nn.module import Module
+from microgradnet.optim import Optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from microgradnet.compiler.executor import Writer
+    from microgradnet.compiler.program import Slot
+    from microgradnet.compiler.tracing import Tracer
+    from microgradnet.graph import Array
+
+
+class _Miss:
+    """What a program returns where it does not fit the call."""
+
+    def __repr__(self) -> str:
+        return "MISS"
+
+
+MISS = _Miss()
+MORE = _Miss()
+"""What a program returns where something has changed that it may be able to take over."""
+
+
+class Surroundings:
+    """What a function sees besides its arguments: its closure, the globals that it names, its instance.
+
+    Modules, optimizers and tensors are found in it, also in the attributes of plain objects.
+    """
+
+    DEPTH = 4
+
+    def __init__(self, function: Any) -> None:
+        self.modules: dict[int, Module] = {}
+        self.optimizers: dict[int, Optimizer] = {}
+        self.tensors: dict[int, Value] = {}
+        self.holders: list[tuple[Any, Any]] = []
+        """Dicts and lists that hold any of them, or numbers, with their contents as they were."""
+        self._seen: dict[int, Any] = {}
+        self._visit(function, 0)
+
+    def contains(self, value: Value) -> bool:
+        """Whether a tensor is held by something that outlives the call."""
+        return id(value) in self.tensors
+
+    def _visit(self, thing: Any, depth: int) -> None:
+        if id(thing) in self._seen or depth > self.DEPTH:
+            return
+        self._seen[id(thing)] = thing
+        if isinstance(thing, Value):
+            self.tensors[id(thing)] = thing
+        elif isinstance(thing, Module):
+            self.add_model(thing)
+        elif isinstance(thing, Optimizer):
+            self.optimizers[id(thing)] = thing
+        elif isinstance(thing, types.MethodType):
+            self._visit(thing.__func__, depth)
+            self._visit(thing.__self__, depth)
+        elif isinstance(thing, types.FunctionType):
+            self._visit_function(thing, depth)
+        elif isinstance(thing, dict):
+            self._hold(thing, thing.values(), depth)
+        elif isinstance(thing, (list, tuple)):
+            self._hold(thing, thing, depth)
+        elif not isinstance(thing, (type, types.ModuleType, np.ndarray, np.generic)) and hasattr(thing, "__dict__"):
+            self._hold(vars(thing), vars(thing).values(), depth)
+
+    def _visit_function(self, function: types.FunctionType, depth: int) -> None:
+        for cell in function.__closure__ or ():
+            try:
+                self._visit(cell.cell_contents, depth + 1)
+            except ValueError:  # an empty cell
+                continue
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._visit(value, depth + 1)
+        package = __name__.partition(".")[0]
+        if function.__module__ is None or not function.__module__.startswith(package + "."):
+            for name in function.__code__.co_names:
+                if name in function.__globals__:
+                    self._visit(function.__globals__[name], depth + 1)
+
+    def _hold(self, holder: Any, items: Any, depth: int) -> None:
+        for item in list(items):
+            self._visit(item, depth + 1)
+
+    def add_model(self, model: Module) -> None:
+        """Find the tensors of a model."""
+        for module in model.modules():
+            self._seen[id(module)] = module
+            self.modules[id(module)] = module
+            for value in vars(module).values():
+                if isinstance(value, Value):
+                    self.tensors[id(value)] = value
+        for tensor in [*model.parameters(), *model.buffers()]:
+            self.tensors[id(tensor)] = tensor
+
+
+def captured(function: Any) -> Callable[[], tuple[Any, ...]]:
+    """Return what gives the values that a function takes from its closure and from globals, as they are now."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType):
+        return tuple
+    cells = function.__closure__ or ()
+    table = function.__globals__
+    names = [
+        name
+        for name in function.__code__.co_names
+        if name in table and not isinstance(table[name], (types.ModuleType, type))
+    ]
+
+    def now() -> tuple[Any, ...]:
+        return (*[cell.cell_contents for cell in cells], *[table.get(name) for name in names])
+
+    return now
+
+
+class Guard:
+    """The conditions under which a program may be replayed, as lines of code and as a slower second look."""
+
+    def __init__(self, tracer: Tracer, surroundings: Surroundings, now: Callable[[], tuple[Any, ...]]) -> None:
+        for model in tracer.modules.values():
+            surroundings.add_model(model)
+        self.tracer = tracer
+        self.modules = list(surroundings.modules.values())
+        self.optimizers = list(dict.fromkeys(tracer.optimizers))
+        self.enabled = current_scope.get().enabled
+        self.now = now
+        self.values = now()
+        self.live: list[Any] = []
+        self.frozen: list[Any] = []
+        self.tensors: list[tuple[Any, Any, Value]] = []
+        """Holder, key and tensor: by identity, for equality of tensors is something else."""
+        for module in self.modules:
+            self._watch(vars(module))
+        for optimizer in self.optimizers:
+            self._watch(vars(optimizer))
+            for state in optimizer.state:
+                self._watch(state)
+        self.flags = [
+            (slot.source._node, slot.source._node.requires_grad, slot.source._node.hooks)
+            for _, slot in tracer.states.values()
+            if slot.source._node is not None
+        ]
+        self.numbers: list[Slot] = []
+        self.hyper = self._hyper()
+
+    def _watch(self, holder: Any) -> None:
+        """Note what a dict or list holds, and what the lists and dicts in it hold."""
+        if any(holder is live for live in self.live):
+            return
+        self.live.append(holder)
+        self.frozen.append(holder.copy())
+        items = holder.items() if isinstance(holder, dict) else enumerate(holder)
+        for key, item in items:
+            if isinstance(item, Value):
+                self.tensors.append((holder, key, item))
+            elif type(item) in {dict, list}:
+                self._watch(item)
+
+    def _hyper(self) -> list[Any]:
+        return [number.compute() for number in self.tracer.numbers.values()]
+
+    def lines(self, writer: Writer, arrays: dict[Slot, Array]) -> None:
+        """Write the conditions that are looked at in every call."""
+        name = writer.name
+        miss, more = name(MISS, "m"), name(MORE, "m")
+        tests: list[str] = []
+        for slot in self.tracer.program.arguments:
+            given, x = f"t{slot.source}", f"x{slot.source}"
+            if isinstance(self.kinds[slot.source], type) and issubclass(self.kinds[slot.source], Value):
+                kind = name(self.kinds[slot.source], "T")
+                writer.lines.append(f"if type({given}) is not {kind}: return {miss}")
+                writer.lines.append(f"{x} = {given}._array")
+                writer.lines.append(f"if {given}.requires_grad: return {miss}")
+            else:
+                writer.lines.append(f"{x} = {given}")
+                tests.append(f"type({x}) is not {name(np.ndarray, 'T')}")
+            tests.append(f"{x}.shape != {slot.shape!r}")
+            tests.append(f"{x}.dtype is not {name(slot.dtype, 'T')} and {x}.dtype != {name(slot.dtype, 'T')}")
+            tests.append(f"{x}.strides != {slot.strides!r}")
+        tests.append(f"{name(current_scope.get, 'f')}().enabled is not {name(self.enabled, 's')}")
+        if tests:
+            writer.lines.append(f"if {' or '.join(tests)}: return {miss}")
+        tests = [f"{name(self.live, 'l')} != {name(self.frozen, 'l')}"]
+        if self.values:
+            tests.append(f"{name(self.now, 'f')}() != {name(self.values, 'l')}")
+        tests += [f"{name(h, 'h')}[{k!r}] is not {name(tensor, 'w')}" for h, k, tensor in self.tensors]
+        for slot, array in arrays.items():
+            if slot.kind == "state":
+                tests.append(f"{name(slot.source, 'w')}._array is not {name(array, 'a')}")
+        for node, flag, hooks in self.flags:
+            n = name(node, "n")
+            tests.append(f"{n}.requires_grad is not {flag}")
+            tests.append(f"{n}.hooks" if not hooks else f"{n}.hooks != {name(dict(hooks), 's')}")
+        tests += [f"{name(node, 'n')}.grad is not None" for node in self.tracer.absent]
+        tests += [f"{name(node, 'n')}.grad is None" for node in self.tracer.present]
+        writer.lines.append(f"if {' or '.join(tests)}: return {more}")
+
+    @property
+    def kinds(self) -> list[Any]:
+        return self.tracer.kinds
+
+    def take_over(self, numbers: dict[Slot, Array]) -> bool:
+        """Take over new hyperparameters, where these alone have changed and lead through the same program."""
+        try:
+            hyper = self._hyper()
+        except (KeyError, IndexError, TypeError):
+            return False
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                optimizer.check(group)
+        if any(group.get(name) != value for group, name, value in self.tracer.statics):
+            return False
+        known: dict[Any, Any] = {}
+        for number, answer in self.tracer.notes.conditions:
+            if bool(number.evaluate(known)) != answer:
+                return False
+        for slot, array in numbers.items():
+            array[...] = slot.source.evaluate(known)
+        self.hyper = hyper
+        names = {key for key, *_ in self._hyper_keys()}
+        for i, (live, frozen) in enumerate(zip(self.live, self.frozen, strict=True)):
+            if id(live) in names and live.keys() == frozen.keys():
+                self.frozen[i].update(
+                    {k: v for k, v in live.items() if isinstance(v, (bool, int, float, np.generic, tuple))}
+                )
+        return True
+
+    def _hyper_keys(self) -> Iterator[tuple[int, str]]:
+        return iter(self.tracer.numbers)

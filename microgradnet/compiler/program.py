@@ -1,0 +1,228 @@
+"""The program: a plain list of operations on numbered slots, which can be read, printed and rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from microgradnet.graph import Array, Node, Value
+
+
+@dataclass(eq=False)
+class Storage:
+    """Memory that several slots lie in, one after another: all parameters of a group, or their gradients."""
+
+    size: int
+    dtype: np.dtype[Any]
+    tensors: list[Value] = field(default_factory=list)
+    """The tensors that are to live in it, in order; none for gradients."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """A value of the program: where it comes from, and the shape, dtype and strides that eager gives it."""
+
+    kind: str
+    """argument, state (a tensor's array), constant, number (a hyperparameter), gradient (one that was there
+    at the beginning), or result (of an operation)."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    strides: tuple[int, ...]
+    source: Any = None
+    """The argument's position, the tensor, the array, the ``Number`` or the node; of a result, nothing."""
+    value: Any = None
+    """The array of the traced call, while the program is being built."""
+    storage: tuple[Storage, int] | None = None
+    """Where it has to lie: a storage and the position of its first element."""
+    name: str = ""
+
+    @classmethod
+    def of(cls, kind: str, array: Array, source: Any = None) -> Slot:
+        """Make the slot of an array."""
+        return cls(kind, array.shape, array.dtype, array.strides, source, array)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=int))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of its elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie in C order, without gaps."""
+        expected, strides = self.dtype.itemsize, []
+        for n in reversed(self.shape):
+            strides.append(expected)
+            expected *= n
+        pairs = zip(self.shape, self.strides, reversed(strides), strict=True)
+        return all(n == 1 or stride == right for n, stride, right in pairs)
+
+    def like(self, other: Slot) -> bool:
+        """Whether both have the same shape, dtype and strides."""
+        return (self.shape, self.dtype, self.strides) == (other.shape, other.dtype, other.strides)
+
+
+@dataclass(eq=False)
+class Operation:
+    """One call: what is called with which slots and static values, and the slot of the result."""
+
+    name: str
+    kind: str
+    """ufunc, reduce, dot and copy write to memory that is given to them; view needs none; call makes its own;
+    random is a call that draws numbers; check may raise, and has no result."""
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    meta: dict[str, Any]
+    out: Slot | None
+    shares: tuple[Slot, ...] = ()
+    """The arguments whose memory the result of a call or a view lies in."""
+
+    @property
+    def slots(self) -> Iterator[Slot]:
+        """The arguments that are slots."""
+        return (arg for arg in self.args if isinstance(arg, Slot))
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result depends on the elements at its own place."""
+        return self.kind == "ufunc" and getattr(self.function, "signature", "") is None
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Compute it as eager does: the result is a new array, or a view."""
+        if self.kind == "reduce":
+            return self.function(arrays[0], self.meta["axis"], keepdims=self.meta["keepdims"])
+        return self.function(*arrays, **self.meta)
+
+
+@dataclass(eq=False)
+class Program:
+    """What one signature of a step does: operations, and what becomes of their results."""
+
+    operations: list[Operation] = field(default_factory=list)
+    arguments: list[Slot] = field(default_factory=list)
+    stores: list[tuple[Value, Slot]] = field(default_factory=list)
+    """What is written to at the end: a tensor (parameter, state, buffer) and its new value."""
+    gradients: list[tuple[Node, Slot | None]] = field(default_factory=list)
+    """What ``.grad`` of a leaf is afterwards."""
+    result: Any = None
+    """What is returned: slots in tuples, lists and dicts."""
+    notes: list[str] = field(default_factory=list)
+    """What the passes did, for people."""
+
+    @property
+    def outputs(self) -> list[Slot]:
+        """All slots that must be computed."""
+        kept = [slot for _, slot in self.stores] + [slot for _, slot in self.gradients if slot is not None]
+        return kept + list(leaves(self.result))
+
+    def readers(self) -> dict[Slot | None, list[Operation]]:
+        """Return the operations that read each slot."""
+        found: dict[Slot | None, list[Operation]] = {}
+        for op in self.operations:
+            for slot in dict.fromkeys(op.slots):
+                found.setdefault(slot, []).append(op)
+        return found
+
+    def __str__(self) -> str:
+        numbers: dict[Slot, str] = {}
+        memories: dict[Storage, int] = {}
+
+        def name(x: Any) -> str:
+            if not isinstance(x, Slot):
+                return _short(x)
+            if x.kind == "constant" and not x.shape:
+                return _short(x.source.item())
+            if x.kind == "part" and x.storage is not None:
+                storage, start = x.storage
+                kind = "parameters" if storage.tensors else "gradients"
+                numbers.setdefault(x, f"{kind}{memories.setdefault(storage, len(memories))}[{start}:{start + x.size}]")
+            if x not in numbers:
+                numbers[x] = f"{_LETTERS[x.kind]}{len(numbers)}"
+            return numbers[x]
+
+        lines = [f"{name(slot)} = argument {slot.source}: {_typed(slot)}" for slot in self.arguments]
+        for op in self.operations:
+            args = [name(arg) for arg in op.args]
+            args += [f"{key}={_short(value)}" for key, value in op.meta.items()]
+            call = f"{op.name}({', '.join(args)})"
+            lines.append(f"{name(op.out)} = {call}: {_typed(op.out)}" if op.out is not None else f"check {call}")
+        for tensor, slot in self.stores:
+            lines.append(f"store {name(slot)} in {_called(tensor)}")
+        lines += [f"gradient of {_called(node)}: {name(slot)}" for node, slot in self.gradients]
+        lines.append(f"return {', '.join([name(slot) for slot in leaves(self.result)])}".rstrip())
+        return "\n".join(lines)
+
+
+_LETTERS = {"argument": "x", "state": "w", "constant": "c", "number": "h", "gradient": "g", "result": "v"}
+
+
+def leaves(structure: Any) -> Iterator[Slot]:
+    """Yield the slots inside tuples, lists and dicts, in order."""
+    if isinstance(structure, Slot):
+        yield structure
+    elif isinstance(structure, (tuple, list)):
+        for item in structure:
+            yield from leaves(item)
+    elif isinstance(structure, dict):
+        for item in structure.values():
+            yield from leaves(item)
+
+
+def replaced(structure: Any, new: Callable[[Slot], Any]) -> Any:
+    """Put something in the place of every slot inside tuples, lists and dicts."""
+    if isinstance(structure, Slot):
+        return new(structure)
+    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
+        return type(structure)(*[replaced(item, new) for item in structure])
+    if isinstance(structure, (tuple, list)):
+        return type(structure)([replaced(item, new) for item in structure])
+    if isinstance(structure, dict):
+        return {key: replaced(item, new) for key, item in structure.items()}
+    return structure
+
+
+def renamed(program: Program, new: dict[Slot, Slot]) -> None:
+    """Have everything in the program that reads a slot read another one in its place."""
+
+    def of(slot: Slot) -> Slot:
+        while slot in new:
+            slot = new[slot]
+        return slot
+
+    for op in program.operations:
+        op.args = tuple([of(arg) if isinstance(arg, Slot) else arg for arg in op.args])
+        op.shares = tuple([of(slot) for slot in op.shares])
+    program.stores = [(tensor, of(slot)) for tensor, slot in program.stores]
+    program.gradients = [(node, None if slot is None else of(slot)) for node, slot in program.gradients]
+    program.result = replaced(program.result, of)
+
+
+def _typed(slot: Slot) -> str:
+    return f"{slot.dtype}{list(slot.shape)}"
+
+
+def _called(thing: Any) -> str:
+    node = getattr(thing, "_node", thing)
+    name = getattr(node, "name", None)
+    return repr(name) if name else f"a tensor of shape {thing.shape}"
+
+
+def _short(value: Any, limit: int = 40) -> str:
+    if isinstance(value, np.dtype):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def plain(sequence: Sequence[Any]) -> list[Any]:
+    """Return what is no slot."""
+    return [item for item in sequence if not isinstance(item, Slot)]

@@ -1,0 +1,231 @@
+"""Compiled: a function that is traced at its first call, and replayed as a program at those that follow."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microgradnet.compiler.errors import CompileError
+from microgradnet.compiler.executor import Executor
+from microgradnet.compiler.flat import flatten_updates
+from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captured
+from microgradnet.compiler.lowering import lowered
+from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
+from microgradnet.compiler.tracing import Tracer
+from microgradnet.graph import no_grad, tracers
+from microgradnet.nn.module import Module
+from microgradnet.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from microgradnet.compiler.program import Program
+
+MOST = 32
+"""Programs that are kept at the same time; the one that was not used for longest is forgotten."""
+
+
+class Variant:
+    """One signature: its program, and from the second call on its executor."""
+
+    def __init__(self, key: Any, program: Program, guard: Guard) -> None:
+        self.key, self.program, self.guard = key, program, guard
+        self.executor: Executor | None = None
+        self.simple = -1
+        """The number of arguments, where each is an array or a tensor."""
+
+    def __call__(self, arrays: tuple[Any, ...]) -> Any:
+        if self.executor is None:
+            self.executor = Executor(self.program, self.guard.lines)
+        found = self.executor.run(*arrays)
+        if found is MORE and self.guard.take_over(self.executor.numbers):
+            found = self.executor.run(*arrays)
+        return MISS if found is MORE else found
+
+
+class Compiled:
+    """A compiled function: call it as the function itself.
+
+    ``program`` is what the latest call ran, as text when it is printed; ``memory()`` says what it holds.
+    """
+
+    def __init__(self, function: Callable[..., Any], fallback: str = "error") -> None:
+        if fallback not in {"error", "eager"}:
+            message = f"compile: fallback must be 'error' or 'eager', not {fallback!r}"
+            raise ValueError(message)
+        self._function = function
+        self._fallback = fallback
+        self._eager: dict[Any, str] = {}
+        self._variants: list[Variant] = []
+        self._latest: Variant | None = None
+        self.traces = 0
+        """How often the function itself has run."""
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__doc__ = getattr(function, "__doc__", None)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Replay the program of this signature; where there is none, trace it."""
+        latest = self._latest
+        if latest is not None and not options and latest.simple == len(args):
+            found = latest(args)
+            if found is not MISS:
+                return found
+        return self._other(args, options)
+
+    def _other(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        key, arrays = _signature(args, options)
+        for variant in self._variants:
+            if variant.key == key:
+                found = variant(arrays)
+                if found is not MISS:
+                    self._variants.remove(variant)
+                    self._variants.insert(0, variant)
+                    self._latest = variant
+                    return found
+        return self._traced(args, options, key)
+
+    def _traced(self, args: tuple[Any, ...], options: dict[str, Any], key: Any) -> Any:
+        if key in self._eager or tracers:
+            return self._function(*args, **options)
+        self.traces += 1
+        surroundings = Surroundings(self._function)
+        now = captured(self._function)
+        tracer = Tracer(surroundings.contains)
+        try:
+            with tracer:
+                given, named = _traced_arguments(tracer, args, options)
+                result = tracer.finish(self._function(*given, **named))
+        except CompileError as error:
+            if self._fallback != "eager":
+                raise
+            self._eager[key] = str(error)
+            warnings.warn(f"{self.__name__} runs eagerly: {error}", stacklevel=3)
+            return self._function(*args, **options)
+        program = tracer.program
+        if not tracer.once:
+            guard = Guard(tracer, surroundings, now)
+            build(program)
+            variant = Variant(key, program, guard)
+            variant.simple = -1 if options or len(program.arguments) != len(args) else len(args)
+            self._variants = [v for v in self._variants[: MOST - 1] if not (v.key == key and _replaces(v))]
+            self._variants.insert(0, variant)
+            self._latest = variant
+        return result
+
+    @property
+    def program(self) -> Program:
+        """The program that ran last."""
+        if self._latest is None:
+            message = f"{self.__name__} has not been called yet; its first call makes the program"
+            raise RuntimeError(message)
+        return self._latest.program
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__name__}: {len(self._variants)} programs>"
+
+
+def _replaces(variant: Variant) -> bool:
+    return False
+
+
+def build(program: Program) -> None:
+    """Turn what was traced into the program that is executed."""
+    drop_dead(program)
+    lowered(program)
+    optimized(program)
+    detach_outputs(program)
+    tail = order_of_writes(program)
+    flatten_updates(program, tail)
+    for op in program.operations:
+        for slot in [*op.slots, *([op.out] if op.out else [])]:
+            if slot.kind not in {"number", "constant"}:
+                slot.value = None
+
+
+def _signature(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+    """Return what calls that share a program have in common, and the arrays and tensors among the arguments."""
+    arrays: list[Any] = []
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            arrays.append(value)
+            array = value._array
+            return (type(value), array.shape, array.dtype.str, array.strides, value.requires_grad)
+        if isinstance(value, np.ndarray):
+            arrays.append(value)
+            return (np.ndarray, value.shape, value.dtype.str, value.strides)
+        if isinstance(value, (tuple, list)):
+            return (type(value), *[of(item) for item in value])
+        if isinstance(value, dict):
+            return (dict, *[(name, of(item)) for name, item in value.items()])
+        if isinstance(value, (bool, int, float, str, type(None), np.generic)):
+            return (type(value), value)
+        return (type(value), id(value))
+
+    key = (of(args), of(options))
+    return key, tuple(arrays)
+
+
+def _traced_arguments(
+    tracer: Tracer, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Put inputs of the program in the place of arrays."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            tracer.kinds.append(type(value))
+            return tracer.argument(value._array, value)
+        if isinstance(value, np.ndarray):
+            tracer.kinds.append(np.ndarray)
+            return tracer.argument(value)
+        if isinstance(value, (tuple, list)):
+            return type(value)([of(item) for item in value])
+        if isinstance(value, dict):
+            return {name: of(item) for name, item in value.items()}
+        return value
+
+    return of(args), of(options)
+
+
+def compile(function: Any, *, fallback: str = "error") -> Compiled:
+    """Return a function that records what ``function`` does, once, and replays it as a straight-line program.
+
+    ``function`` is a training step (forward, backward, update), any function of arrays and tensors, or a
+    model, which is compiled for inference. The first call with a signature is the eager call itself, with a
+    recorder on; later calls give the same numbers, to the last bit.
+
+    >>> import numpy as np
+    >>> import microgradnet as mg
+    >>> model = mg.nn.Sequential(mg.nn.Linear(2, 3), mg.nn.Tanh(), mg.nn.Linear(3, 1))
+    >>> fast = mg.compile(model.eval())
+    >>> x = np.ones((4, 2), np.float32)
+    >>> bool((fast(x) == model(x)).data.all()), bool((fast(2 * x) == model(2 * x)).data.all())
+    (True, True)
+    """
+    if isinstance(function, Module):
+        model = function
+
+        def inference(*inputs: Any) -> Any:
+            with no_grad():
+                return model(*inputs)
+
+        inference.__name__ = type(model).__name__
+        return Compiled(inference, fallback)
+    if not callable(function):
+        message = f"compile takes a function or a module, not {type(function).__name__}"
+        raise TypeError(message)
+    return Compiled(function, fallback)
+
+
+def constant(value: Any) -> Tensor:
+    """Return a tensor that never changes: a copy of ``value``, which a compiled step may keep.
+
+    >>> import microgradnet as mg
+    >>> mg.constant([1.0, 2.0])
+    Tensor([1., 2.])
+    """
+    array = np.array(value._array if isinstance(value, Tensor) else value)
+    array.flags.writeable = False
+    return Tensor(array)
