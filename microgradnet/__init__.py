@@ -1,8 +1,9 @@
 """microgradnet: see, prove and run backpropagation. Autograd on NumPy."""
 
-from microgradnet import datasets, delta, nn, ops, optim, testing, train
+from microgradnet import datasets, delta, lab, nn, ops, optim, testing, train, viz
 from microgradnet.backprop import grad, hessian, hvp, jacobian, jvp, vjp
 from microgradnet.checking import derive, explain, export_numpy, gradcheck, verify
+from microgradnet.compiler import CompileError, compile, constant
 from microgradnet.graph import no_grad
 from microgradnet.ops import manual_seed
 from microgradnet.primitive import Primitive
@@ -13,9 +14,12 @@ from microgradnet.viz import draw, summary
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompileError",
     "Parameter",
     "Primitive",
     "Tensor",
+    "compile",
+    "constant",
     "datasets",
     "delta",
     "derive",
@@ -28,6 +32,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "lab",
     "load",
     "load_state",
     "manual_seed",
@@ -40,5 +45,6 @@ __all__ = [
     "testing",
     "train",
     "verify",
+    "viz",
     "vjp",
 ]

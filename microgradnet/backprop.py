@@ -61,22 +61,24 @@ def sweep(  # noqa: C901 - the hot path: calls would cost time
                 x = parent.y
                 if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
                     c = _conform(c, node, i, parent, boxer)
-                if parent.primitive is None and boxer is None:
-                    c = _owned(c, g, node)
+                if (
+                    parent.primitive is None
+                    and boxer is None
+                    and (c is g or c is y or c.base is not None or not c.flags.carray or _is_saved(c, args))
+                ):  # a leaf is going to store it: nobody else may hold it, and it is to be C-ordered
+                    c = c.copy()
                 total = gradients.get(parent.number)
                 gradients[parent.number] = total = c if total is None else _dressed(total + c, boxer)
                 handed.append((i, parent, c, total))
         yield node, g, handed
 
 
-def _owned(c: Any, g: Any, node: Node) -> Any:
-    """Make sure that nobody else holds the array that a leaf is going to store, and that it is C-ordered."""
-    if c is g or c is node.y or c.base is not None or not c.flags.carray:
-        return c.copy()
-    for arg in node.args:
+def _is_saved(c: Any, args: Sequence[Any]) -> bool:
+    """Whether the array is one that the node has saved (``in`` would compare elements)."""
+    for arg in args:  # noqa: SIM110 - the hot path: a generator would cost time
         if c is arg:
-            return c.copy()
-    return c
+            return True
+    return False
 
 
 def _check_usable(node: Node, nodes: dict[int, Node]) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -131,8 +131,8 @@ def _add_derive(commands: Any) -> None:
     command = commands.add_parser(
         "derive",
         help="the backprop equations of a model",
-        description="Derive the backprop equations of a model, in their order and with their shapes: forward, "
-        "δ from the output back, and the derivative by every weight and bias.",
+        description="Derive the backprop equations of a model, in their order and with their shapes: "
+        "forward, δ from the output back, and the derivative by every weight and bias.",
     )
     command.set_defaults(run=_derive)
     _add_model(command)
@@ -189,8 +189,8 @@ def _add_model(command: argparse.ArgumentParser, default: str | None = "784-30-1
         "--model",
         default=default,
         metavar="SIZES|FILE.py:NAME",
-        help="sizes of a network of sigmoid neurons, or a model, or a function that returns (model, loss, x, y), "
-        "in a Python file" + (f" (default: {default})" if default else ""),
+        help="sizes of a network of sigmoid neurons, or a model, or a function that returns "
+        "(model, loss, x, y), in a Python file" + (f" (default: {default})" if default else ""),
     )
 
 
@@ -581,7 +581,8 @@ def _draw(options: argparse.Namespace) -> int:
         return 0
     show = ("shape", "value", "backward", *(["source"] if options.source else []))
     if kind in {"text", "mermaid"}:
-        text = viz.draw(loss, format=kind, show=show, depth=options.depth, theme=options.theme)
+        form: Literal["text", "mermaid"] = "text" if kind == "text" else "mermaid"
+        text = viz.draw(loss, format=form, show=show, depth=options.depth, theme=options.theme)
     else:
         graph = viz.draw(loss, show=show, depth=options.depth, theme=options.theme)
         if kind != "dot":
@@ -617,14 +618,12 @@ def _derive(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    if options.model is None:
-        model, loss_fn, x, y = checking.mazur()
-    else:
-        source = model_source.read(options.model)
-        model, loss_fn, x, y = source.model, source.loss_fn, source.x, source.y
-        if ":" not in options.model:  # a random batch: one example is easier to follow
-            x, y = x[:1], y[:1]
-    parameters = dict(model.named_parameters())
+    published = options.model is None
+    source = model_source.Source(*checking.mazur()) if published else model_source.read(options.model)
+    x, y = source.x, source.y
+    if published or ":" not in options.model:  # one example of a random batch is easier to follow
+        x, y = x[:1], y[:1]
+    parameters = dict(source.model.named_parameters())
     weights = [path for path, parameter in parameters.items() if parameter.ndim > 1] or list(parameters)
     if not weights:
         raise ValueError(f"{options.model} has no parameters")
@@ -633,7 +632,7 @@ def _explain(options: argparse.Namespace) -> int:
         raise ValueError(f"the model has no parameter '{path}'; it has {', '.join(parameters)}")
     index = (0,) * parameters[path].ndim if options.index is None else options.index
     try:
-        found = checking.explain(loss_fn(model(x), y), parameters[path], index)
+        found = checking.explain(source.loss_fn(source.model(x), y), parameters[path], index)
     except IndexError as error:
         raise ValueError(str(error)) from None
     print(_formatted(found, options))

@@ -1,4 +1,4 @@
-"""The model that a command is asked for, ``784-30-10`` or ``FILE.py:name``, with a loss and a batch to try it on."""
+"""The model that a command is asked for, ``784-30-10`` or ``FILE.py:name``, with a loss and a batch."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Primitive:
         """
         return lambda forward: cls(forward.__name__, forward, *rules, broadcasts=broadcasts)
 
-    def __call__(self, *args: Any, **meta: Any) -> Any:  # noqa: C901 - the hot path: calls would cost time
+    def __call__(self, *args: Any, **meta: Any) -> Any:  # noqa: C901, PLR0912 - the hot path: calls would cost time
         """Compute the forward: arrays in → array out, nothing recorded; tensors in → tensor out, recorded."""
         if tracers and (recorder := tracer()) is not None:
             return recorder.call(self, args, meta)

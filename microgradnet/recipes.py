@@ -130,8 +130,9 @@ PRESETS: dict[str, Recipe] = {
         lr=0.5,
         momentum=0.0,
         weight_decay=5.0 / 50_000,
+        seed=20,
     ),
-    "relu-dropout": Recipe(layers=(512, 512), dropout=0.3, epochs=30, batch_size=100, lr=0.05, momentum=0.9),
+    "relu-dropout": Recipe(layers=(800, 800), epochs=40, batch_size=100, lr=0.05),
     "nielsen-conv": Recipe(
         convolutions=(20,),
         layers=(100,),

@@ -1,4 +1,4 @@
-"""Assertions for tests of your own layers and functions: their gradients agree with everything known of them."""
+"""Assertions for tests of one's own layers and functions: their gradients agree with all that is known."""
 
 from __future__ import annotations
 

@@ -15,6 +15,12 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 # What the output must contain: the published, exact or learnt result that the example is about.
 EXPECTED = {
     "draw_graph": ["#7 mul [loss] = 1.562", "├─ #6 add = -1.25", "└─ #6 add ↑", "grad [-2.5 -5]"],
+    "explain_mazur": [
+        "∂E/∂w5 = δ_o1 · out_h1 = 0.13850 · 0.59327 = 0.08217",
+        "∂E/∂w1 = δ_h1 · 0.05 = 0.0087714 · 0.05000 = 0.00043857",
+        "δ¹ = ∂C/∂z¹ = (δ² W²) ⊙ σ′(z¹)",
+        "delta1 = (delta2 @ W2) * a1 * (1 - a1)    # (BP2)",
+    ],
     "higher_order": [
         *[f"derivative {order} of exp(−x²) at 0: {d}" for order, d in enumerate((0, -2, 0, 12), 1)],
         "Newton 6: f = 3.433e-20 at [1.0, 1.0]",
@@ -43,7 +49,26 @@ EXPECTED = {
         "by the rule 0.842536, by a small shift 0.842536",
         "0.128000, and b²/y³ = 0.128000",
     ],
+    "play_backprop": [
+        "hands -0.7107 to w, in sum -0.7107",
+        "hands -0.6047 to w, in sum -1.3154",
+        "w.grad = -1.3154",
+    ],
     "train_digits": ["1,257 train, 180 validation, 360 test", "test accuracy"],
+    "misconceptions": [
+        "x                6      3  ½ × the true gradient: a factor 2 is missing",
+        "chain: hidden",
+        "They part at linear#5 (first), with what add#8 (Residual) and linear#6 (second) hand it",
+        "Linear: 2 of 3",
+        "gradient of weight: transposed",
+    ],
+    "verify_network": [
+        "the network: agrees",
+        "autograd–δ: the largest error is below 1e-14",
+        "first disagreement at `add_bias#7` in layer '0' (OwnLayer), parameter '0.shift'",
+        "it is 1/8 × the true gradient, and 8 is the batch size N: divided by it once too often",
+        "gradcheck failed at order 1",
+    ],
     "xor": ["0 xor 0 = 0", "0 xor 1 = 1", "1 xor 0 = 1", "1 xor 1 = 0"],
 }
 # What is learnt must be learnt: the least accuracy that the last line may show, in percent.
@@ -79,6 +104,12 @@ def test_the_picture_of_draw_graph_is_written(needs_dot, tmp_path, capsys, monke
     output = run(ROOT / "examples" / "draw_graph.py", capsys, monkeypatch, str(picture))
     assert f"written: {picture}" in output
     assert picture.read_text(encoding="utf-8").count('class="edge"') >= 7
+
+
+def test_the_pages_of_play_backprop_are_written(needs_dot, tmp_path, capsys, monkeypatch):
+    output = run(ROOT / "examples" / "play_backprop.py", capsys, monkeypatch, str(tmp_path))
+    assert "written: digit.html player.html slides" in output
+    assert (tmp_path / "slides" / "frame-000.svg").exists()
 
 
 def blocks(page: str) -> list[str]:

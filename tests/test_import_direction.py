@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checking": FRAMEWORK | {"gradients", "delta"},
     "compiler": FRAMEWORK,
     "train": FRAMEWORK | {"serialization", "datasets", "html_table"},
-    "lab": TOP | {"gradients"},
+    "lab": TOP | {"gradients", "html_table"},
     "testing": TOP | {"gradients"},
     "report": FRAMEWORK | {"train", "checking", "viz"},
     "recipes": {"nn", "optim"},
@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run_folder": {"serialization", "recipes", "viz"},
     "picture": set(),
     "cli": TOP
-    | {"", "gradients", "viz", "lab", "testing", "recipes", "model_source", "run_folder", "report", "picture"},
+    | {"", "gradients", "viz", "lab", "testing", "report"}
+    | {"recipes", "model_source", "run_folder", "picture"},
     "__main__": {"cli"},
     "": TOP | {"gradients", "viz", "lab", "testing"},
 }

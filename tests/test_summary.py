@@ -63,7 +63,21 @@ def recurrent():
     return Model()
 
 
-@pytest.mark.parametrize("make", [network, frozen_first, recurrent])
+def convolutional():
+    """Pictures of one channel, which a first layer makes of the input."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(12, 36), Pictures(), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)
+    )
+
+
+class Pictures(nn.Module):
+    """Rows of 36 numbers as pictures."""
+
+    def forward(self, x):
+        return x.reshape((len(x), 1, 6, 6))
+
+
+@pytest.mark.parametrize("make", [network, frozen_first, recurrent, convolutional])
 @pytest.mark.parametrize("trains", [True, False])
 def test_kept_memory_is_what_numpy_holds(make, trains):
     x = rng().normal(size=(6, 3, 4)).astype(np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgradnet import Tensor, grad, no_grad
+from microgradnet import Tensor, delta, grad, no_grad
 
 
 def leaf(data):
@@ -96,6 +96,17 @@ def test_cs231n_neuron():
     (w[0] * x[0] + w[1] * x[1] + w[2]).sigmoid().backward()
     agrees(x.grad, "0.3932238665 -0.5898357997")
     agrees(w.grad, "-0.1966119332 -0.3932238665 0.1966119332")
+
+
+def test_cs231n_neuron_by_delta():
+    """The same neuron by the hand-derived equations, from δ = 1 at its output."""
+    x, neuron = np.array([[-1.0, -2.0]]), delta.Linear(np.array([[2.0, -3.0]]), np.array([-3.0]))
+    z = neuron.forward(x)
+    a = delta.Sigmoid().forward(z)
+    back, _ = delta.Sigmoid().backward(np.ones((1, 1)), z, a)
+    back, gradients = neuron.backward(back, x, z)
+    agrees(back, "0.3932238665 -0.5898357997")
+    agrees(np.append(gradients["weight"], gradients["bias"]), "-0.1966119332 -0.3932238665 0.1966119332")
 
 
 @pytest.mark.parametrize(

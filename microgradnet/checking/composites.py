@@ -1,4 +1,4 @@
-"""Layers and losses that are recorded as several operations and read as one equation: their hand-made rules."""
+"""Layers and losses that are recorded as several operations and read as one: their hand-made rules."""
 
 from __future__ import annotations
 
@@ -80,7 +80,11 @@ def collapse(nodes: dict[int, Node], loss_fn: Any, target: Array) -> dict[int, N
         inside = {node.number for node in group}
         inputs: list[Node] = []
         for node in group:
-            inputs += [p for p in node.parents if p is not None and p.number not in inside | {x.number for x in inputs}]
+            inputs += [
+                p
+                for p in node.parents
+                if p is not None and p.number not in inside | {x.number for x in inputs}
+            ]
         replaced = _replaced(module, group, inputs, module is loss_fn, target)
         if replaced:
             for node in group:
@@ -145,8 +149,10 @@ def _become(
     node.parents = [*parents, *[None for _ in constants]]
     node.args = [*[parent.y for parent in parents], *constants]
     node.versions = [*[[0] for _ in parents], *[None for _ in constants]]
-    node.pulls = tuple([
-        (i, rule)
-        for i, rule in enumerate(primitive.rules)
-        if rule is not None and (parent := node.parents[i]) is not None and parent.requires_grad
-    ])
+    node.pulls = tuple(
+        [
+            (i, rule)
+            for i, rule in enumerate(primitive.rules)
+            if rule is not None and (parent := node.parents[i]) is not None and parent.requires_grad
+        ]
+    )

@@ -16,16 +16,15 @@ from microgradnet.checking.made_up_batch import made_up_input, made_up_targets
 from microgradnet.checking.notation import (
     ACTIVATIONS,
     FUNCTIONS,
-    LATEX,
     SUBSCRIPTS,
     TEXT,
-    Name,
     Notation,
     indexed,
     plain_latex,
 )
 from microgradnet.checking.symbols import (
     Boxer,
+    Name,
     Symbol,
     count,
     factor,
@@ -38,13 +37,30 @@ from microgradnet.primitive import Primitive
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from microgradnet.graph import Array, Node
 
+STATISTICS = {
+    composites.NORMALISE: (Name("μ", r"\mu"), Name("v", "v")),
+    composites.STANDARDISE: (Name("m", "m"), Name("s", "s")),
+}
+NAMES = {  # of what a layer gives
+    nn.Dropout: Name("d", "d"),
+    nn.Flatten: Name("f", "f"),
+    composites.NORMALISE: Name("x̂", r"\hat{x}"),
+    composites.STANDARDISE: Name("x̂", r"\hat{x}"),
+    composites.SCALE_SHIFT: Name("n", "n"),
+}
 LONGEST_FORMULA = 8  # operations; a longer one is cut by giving a part of it a name
 WIDEST = 72  # columns; what is longer moves the shapes of its line to the right
-ROLES = {**dict.fromkeys([*ACTIVATIONS, "softmax", "log_softmax"], "a"), "linear": "z"}
+WEIGHTED = ("linear", "conv1d", "conv2d")  # operations of layers that are counted: z¹, W¹, b¹, δ¹
+BOOK = {"W": "BP4", "b": "BP3"}
+ROLES = {
+    **dict.fromkeys([*ACTIVATIONS, "softmax", "log_softmax"], "a"),
+    **dict.fromkeys(WEIGHTED, "z"),
+    **dict.fromkeys(["max_pool2d", "avg_pool2d"], "p"),
+}
 GREEK = {"delta": Name("δ", r"\delta"), "gamma": Name("γ", r"\gamma"), "beta": Name("β", r"\beta")}
 
 
@@ -117,12 +133,16 @@ class Derivation:
         for head, equations in self._parts():
             lines += ["", f"{head}:", ""]
             for e in equations:
-                notes = [notation.shape(e.shape), f"({e.tag})" if e.tag else "", f"`{e.path}`" if e.path else ""]
+                notes = [
+                    notation.shape(e.shape),
+                    f"({e.tag})" if e.tag else "",
+                    f"`{e.path}`" if e.path else "",
+                ]
                 lines.append(f"- ${e.text(notation)}$ — {', '.join([note for note in notes if note])}")
         return "\n".join([*lines, "", " ".join(self._remarks())])
 
     def latex(self) -> str:
-        """Return the equations as one ``aligned`` environment, to stand between ``\\[`` and ``\\]``."""
+        r"""Return the equations as one ``aligned`` environment, to stand between ``\[`` and ``\]``."""
         notation = Notation(latex=True, batch=self._batch)
         rows = []
         for _, equations in self._parts():
@@ -152,28 +172,28 @@ def derive(model: Any, loss_fn: Callable[..., Any], x: Any = None, y: Any = None
     ``x`` (N, …) and ``y`` are an example batch; only their shapes matter. Without them they are invented from
     the model's first layer and the loss. The model is not changed: a float64 copy runs.
 
-    A ValueError says what is wrong with a model without parameters, with a loss that is not a single number or
+    A ValueError says what is wrong with a model without parameters, with a loss that is no single number or
     does not depend on the model, and with an input that the model cannot take.
 
     Source: Nielsen, *Neural Networks and Deep Learning*, chapter 2, (BP1)–(BP4), here for batches of rows.
 
     >>> from microgradnet import nn
     >>> model = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
-    >>> print(derive(model, nn.QuadraticLoss()))  # doctest: +NORMALIZE_WHITESPACE
+    >>> print(derive(model, nn.QuadraticLoss()))
     Sequential with QuadraticLoss
     <BLANKLINE>
     Forward
-      z¹ = x W¹ᵀ + b¹                        (N, 2)         0
-      a¹ = σ(z¹)                             (N, 2)         1
-      C = ½ · 1 / N · Σ (a¹ − y)²            ()
+      z¹ = x W¹ᵀ + b¹                      (N, 2)         0: Linear
+      a¹ = σ(z¹)                           (N, 2)         1: Sigmoid
+      C = 1 / (2N) · Σ (a¹ − y)²           ()
     <BLANKLINE>
     Backward, from the output to the input
-      δ¹ = ∂C/∂z¹ = (a¹ − y) ⊙ σ′(z¹) / N    (N, 2)  (BP1)
-      ∂C/∂W¹ = δ¹ᵀ x                         (2, 3)  (BP4)  0.weight
-      ∂C/∂b¹ = Σₙ δ¹                         (2,)    (BP3)  0.bias
+      δ¹ = ∂C/∂z¹ = (a¹ − y) ⊙ σ′(z¹) / N  (N, 2)  (BP1)
+      ∂C/∂W¹ = δ¹ᵀ x                       (2, 3)  (BP4)  0.weight
+      ∂C/∂b¹ = Σₙ δ¹                       (2,)    (BP3)  0.bias
     <BLANKLINE>
     Where
-      σ′(z¹) = a¹ ⊙ (1 − a¹)                 (N, 2)
+      σ′(z¹) = a¹ ⊙ (1 − a¹)               (N, 2)
     <BLANKLINE>
     ⊙ multiplies element by element; δˡ = ∂C/∂zˡ.
     N is the number of examples; Σₙ sums over them.
@@ -257,7 +277,7 @@ class _Run:
         for target in made_up_targets(self.loss_fn, shape):
             try:
                 return self._with(output, target)
-            except (ValueError, IndexError, TypeError) as caught:
+            except (ValueError, IndexError, TypeError) as caught:  # noqa: PERF203 - at most twice
                 error = error or caught
         raise ValueError(f"derive: no target could be made up for the loss; give y= ({error})") from None
 
@@ -322,19 +342,21 @@ class _Equations:
     def _name_parameters(self) -> None:
         """Name weights W¹, W², … in the order of their layers; what is no layer's goes by its path."""
         names: dict[int, Name] = {}
+        self.tags: dict[int, str] = {}
         self.layers: dict[int, int] = {}
         layer = 0
         for node in self.ordered:
             kind = node.primitive.name if node.primitive else ""
             bases = [Name("W", "W"), Name("b", "b")]
-            if kind == "linear":
+            if kind in WEIGHTED:
                 layer += 1
             if kind == composites.SCALE_SHIFT.name:
                 bases = [GREEK["gamma"], GREEK["beta"]]
-            if kind in {"linear", composites.SCALE_SHIFT.name}:
+            if kind in {*WEIGHTED, composites.SCALE_SHIFT.name}:
                 for parent, base in zip(node.parents[1:], bases, strict=False):
                     if parent is not None and parent.number in self.run.leaves and parent.number not in names:
                         names[parent.number] = self._fresh(base, layer)
+                        self.tags[parent.number] = BOOK.get(base.text, "") if kind == "linear" else ""
             self.layers[node.number] = layer
         for number, path in self.run.leaves.items():
             names.setdefault(number, Name(path, plain_latex(path)))
@@ -344,8 +366,8 @@ class _Equations:
         """Find the symbol of a node: a name with an equation, or the formula itself where it is used once."""
         if node.primitive is None:
             text = node.name or "c"
-            name = self.names.get(node.number) or Name(text, text if len(text) == 1 else plain_latex(text))
-            self.symbols[node.number] = Symbol.named(node.y, name)
+            known = self.names.get(node.number) or Name(text, text if len(text) == 1 else plain_latex(text))
+            self.symbols[node.number] = Symbol.named(node.y, known)
             return
         node.args = [self._operand(node, i) for i in range(len(node.args))]
         formula = Symbol.call(node.primitive, tuple(node.args), node.meta, node.y)
@@ -360,7 +382,9 @@ class _Equations:
         path = ""
         scope = node.scope
         if scope is not None and scope.module is not None and scope.module is not self.run.loss_fn:
-            path = f"{self.owners.get(id(scope.module), '')}: {type(scope.module).__name__}".removeprefix(": ")
+            path = f"{self.owners.get(id(scope.module), '')}: {type(scope.module).__name__}".removeprefix(
+                ": "
+            )
         if node.primitive in (composites.NORMALISE, composites.STANDARDISE):
             x, mean, variance = node.args
             if node.primitive is composites.NORMALISE:
@@ -381,28 +405,30 @@ class _Equations:
         parent, value = node.parents[i], node.args[i]
         if parent is not None:
             return self.symbols[parent.number]
-        layer = self.layers[node.number]
-        if node.primitive in (composites.NORMALISE, composites.STANDARDISE):
-            letters = {1: Name("μ", r"\mu"), 2: Name("v", "v")}
-            if node.primitive is composites.STANDARDISE:
-                letters = {1: Name("m", "m"), 2: Name("s", "s")}
-            return Symbol.named(value, self._fresh(letters[i], layer))
-        if node.primitive in (composites.CROSS_ENTROPY, composites.BCE_WITH_LOGITS):
-            return Symbol.named(value, Name("y", "y"))
-        if np.asarray(value).size == 1:
-            return Symbol.constant(value)
-        module = node.scope.module if node.scope else None
-        if isinstance(module, nn.Dropout):
-            return Symbol.named(value, self._fresh(Name("m", "m"), layer))
-        for name, known in (("x", self.run.x), ("y", self.run.y)):
-            if (value.data if isinstance(value, Tensor) else value) is known.data:
-                return Symbol.named(known.data, Name(name, name))
-        array = np.asarray(value)
-        if array.ndim == 1 and array.dtype.kind in "iu" and (array == np.arange(array.size)).all():
-            return Symbol.named(array, Name("n", "n"))
-        if array.dtype.kind != "b" and (array == array.flat[0]).all():
+        array = np.asarray(value._array if isinstance(value, Tensor) else value)
+        name = self._constant_name(node, i, array)
+        uniform = array.size == 1 or (array.dtype.kind != "b" and (array == array.flat[0]).all())
+        if name is None and uniform:
             return Symbol.constant(array)
-        return Symbol.named(array, self._numbered("c"))
+        return Symbol.named(array, name or self._numbered("c"))
+
+    def _constant_name(self, node: Node, i: int, array: Array) -> Name | None:
+        """Return the name of a constant that has one: statistics, masks, the input, the target, a count."""
+        layer = self.layers[node.number]
+        module = node.scope.module if node.scope else None
+        if node.primitive in STATISTICS:
+            return self._fresh(STATISTICS[node.primitive][i - 1], layer)
+        if isinstance(module, nn.Dropout) and array.ndim:
+            return self._fresh(Name("m", "m"), layer)
+        if (
+            node.primitive in {composites.CROSS_ENTROPY, composites.BCE_WITH_LOGITS}
+            or array is self.run.y.data
+        ):
+            return Name("y", "y")
+        if array is self.run.x.data:
+            return Name("x", "x")
+        counts = array.ndim == 1 and array.dtype.kind in "iu" and (array == np.arange(array.size)).all()
+        return Name("n", "n") if counts else None
 
     def _numbered(self, letter: str) -> Name:
         self.others += 1
@@ -413,20 +439,12 @@ class _Equations:
         """Return the name that the book would give, or one of ours where a value is used more than once."""
         if node is self.run.root:
             return Name("C", "C")
-        layer = self.layers[node.number]
         module = node.scope.module if node.scope else None
         if module is not self.run.loss_fn:
-            kind = node.primitive.name if node.primitive else ""
-            if isinstance(module, nn.Dropout):
-                return self._fresh(Name("d", "d"), layer)
-            if isinstance(module, nn.Flatten):
-                return self._fresh(Name("f", "f"), layer)
-            if node.primitive in (composites.NORMALISE, composites.STANDARDISE):
-                return self._fresh(Name("x̂", r"\hat{x}"), layer)
-            if node.primitive is composites.SCALE_SHIFT:
-                return self._fresh(Name("n", "n"), layer)
-            if kind in ROLES:
-                return self._fresh(Name(ROLES[kind], ROLES[kind]), layer)
+            role = ROLES.get(node.primitive.name if node.primitive else "")
+            base = NAMES.get(node.primitive, NAMES.get(type(module))) or (Name(role, role) if role else None)
+            if base is not None:
+                return self._fresh(base, self.layers[node.number])
         needed = self.consumers.get(node.number, 0) > 1 or self.places[node.number] in self.wanted
         if needed or formula.weight > LONGEST_FORMULA:
             return self._numbered("u")
@@ -492,15 +510,13 @@ class _Equations:
         """Return the hook that sees ∂C/∂(the node's value) in full: it may name it, and notes an equation."""
 
         def arrives(g: Symbol) -> Symbol | None:
-            if g.shape != node.shape:
-                g = Symbol.call(ops.broadcast_to, (g,), {"shape": node.shape}, np.broadcast_to(g.data, node.shape))
             own = self.symbols[node.number]
             if node.primitive is None:
                 self._leaf(node, own, g)
                 return None
             if g.label is not None or g.number is not None:
                 return None
-            if node.primitive.name == "linear" or g.weight > LONGEST_FORMULA or self._uses(node) > 1:
+            if node.primitive.name in WEIGHTED or g.weight > LONGEST_FORMULA or self._uses(node) > 1:
                 if own.label is not None:
                     return self._named(node, own.label, g)
                 self.unnamed |= {self.places[node.number]}
@@ -522,14 +538,14 @@ class _Equations:
 
     def _named(self, node: Node, label: Name, g: Symbol) -> Symbol:
         """Give ∂C/∂label the name δ, and note its equation."""
-        linear = node.primitive is not None and node.primitive.name == "linear"
+        kind = node.primitive.name if node.primitive else ""
         short = label.text.removeprefix("z"), label.latex.removeprefix("z")
         delta = Name(f"δ{short[0]}", rf"\delta{short[1]}")
-        if not linear:
+        if kind not in WEIGHTED:
             delta = Name(f"δ_{label.text}", rf"\delta_{{{label.latex}}}")
         also = Name(f"∂C/∂{label.text}", rf"\frac{{\partial C}}{{\partial {label.latex}}}")
         tag = ""
-        if linear:
+        if kind == "linear":
             tag = "BP2" if any(equation.tag == "BP1" for equation, _ in self.backward) else "BP1"
         symbol = g.renamed(delta)
         self.backward.append((Equation("backward", delta, g, node.shape, also, tag), symbol))
@@ -538,9 +554,8 @@ class _Equations:
     def _leaf(self, node: Node, own: Symbol, g: Symbol) -> None:
         name = own.label or Name("", "")
         left = Name(f"∂C/∂{name.text}", rf"\frac{{\partial C}}{{\partial {name.latex}}}")
-        tag = {"W": "BP4", "b": "BP3"}.get(name.text[:1], "") if name.latex[1:2] == "^" else ""
         path = self.run.leaves.get(node.number, "")
-        equation = Equation("backward", left, g, node.shape, tag=tag, path=path)
+        equation = Equation("backward", left, g, node.shape, tag=self.tags.get(node.number, ""), path=path)
         order = list(self.run.leaves.values())
         self.gradients.append(equation)
         self.gradients.sort(key=lambda e: order.index(e.path))

@@ -1,4 +1,4 @@
-"""What kind of mistake a wrong gradient is: a factor, a sign, a transpose, a missing term, another function's."""
+"""What kind of mistake a wrong gradient is: a factor, a sign, a transpose, a missing term."""
 
 from __future__ import annotations
 

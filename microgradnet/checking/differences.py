@@ -92,10 +92,10 @@ def _at(f: Callable[[float], float], centre: float, h: float, magnitude: float, 
 
 
 def trembling(f: Callable[[float], float], magnitude: float) -> float:
-    """Return the size of numbers whose rounding explains how f trembles under tiny moves, at least ``magnitude``.
+    """Return the size of numbers whose rounding explains how f trembles under tiny moves.
 
-    A loss that is a small difference of large numbers is noisier than its own size says. What is more than
-    rounding could explain is a jump.
+    A loss that is a small difference of large numbers is noisier than its own size says. At least
+    ``magnitude``; what is more than rounding could explain is a jump.
 
     >>> trembling(lambda t: 2.0 + t, magnitude=2.0) < 20, trembling(lambda t: (1e3 + t) - 1e3, 1.0) > 100
     (True, True)
@@ -146,6 +146,52 @@ def by_complex_step(f: Callable[[Any], Any], known: Derivative, magnitude: float
     )
 
 
+def by_entry(measure: Callable[[float], Derivative], entry: float, scale: float) -> Derivative:
+    """Return the derivative by one entry, given its value and how far to move it.
+
+    ``measure(s)`` is the derivative of t ↦ f(entry + s·t). Where f is not smooth on that scale, as the
+    logarithm of 10⁻⁹, the entry is moved by its own size.
+
+    >>> tiny = 1e-9
+    >>> found = by_entry(lambda s: derivative(lambda t: math.log(max(tiny + s * t, 1e-300)), 20.0), tiny, 1.0)
+    >>> found.smooth, round(found.value * tiny, 6)
+    (True, 1.0)
+    """
+    found = measure(scale)
+    if not found.smooth and 0 < abs(entry) < scale:
+        scale = abs(entry)
+        found = measure(scale)
+    return Derivative(
+        found.value / scale,
+        found.error / scale,
+        found.left / scale,
+        found.right / scale,
+        found.smooth,
+        found.method,
+    )
+
+
+def outside(value: float, weights: Sequence[Array], values: Callable[[float], Sequence[Array]]) -> float:
+    """Return by how much ``value`` misses what a derivative of Σ w·y(t) may be where y has kinks at t = 0.
+
+    Each element of y may take any slope between those of its two sides. Beside a jump everything is allowed.
+
+    >>> kinked = lambda t: [np.array([max(t, 0.0), max(t, 0.0)])]
+    >>> outside(-3.0, [np.array([2.0, -3.0])], kinked), outside(5.0, [np.array([2.0, 0.0])], kinked)
+    (0.0, 3.0)
+    """
+    h = NARROWER[-1]
+    behind, here, ahead = values(-h), values(0.0), values(h)
+    low = high = noise = 0.0
+    for w, b, y, a in zip(weights, behind, here, ahead, strict=True):
+        left, right = w * (y - b) / h, w * (a - y) / h
+        low += float(np.sum(np.minimum(left, right)))
+        high += float(np.sum(np.maximum(left, right)))
+        noise += 4 * EPSILON * float(np.sum(np.abs(w * y))) / h
+    off = max(low - value, value - high)
+    return off if off > 1e-5 * max(abs(low), abs(high)) + noise else 0.0
+
+
 def sampled(size: int, count: int, rng: np.random.Generator, telling: Array | None = None) -> Array:
     """Return which of ``size`` entries to look at: all of a few, else some of the largest and random others.
 
@@ -165,7 +211,7 @@ def sampled(size: int, count: int, rng: np.random.Generator, telling: Array | No
 
 
 def spread(x: Array, least: float = 0.01) -> Array:
-    """Return how far to move each entry of x: by its own size, at least a hundredth (``least``) of the largest.
+    """Return how far to move each entry of x: by its own size, at least ``least`` of the largest.
 
     >>> spread(np.array([4.0, 0.0])).tolist(), spread(np.zeros(2)).tolist()
     ([4.0, 0.04], [1.0, 1.0])

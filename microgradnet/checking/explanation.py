@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,22 +15,25 @@ from microgradnet.checking.notation import (
     MUL,
     SUBSCRIPTS,
     TEXT,
-    Name,
     Notation,
     indexed,
     plain_latex,
 )
-from microgradnet.checking.symbols import Symbol, factor, record_symbol, recording
-from microgradnet.graph import ancestors, enclosing_modules
+from microgradnet.checking.symbols import Name, Symbol, factor, record_symbol, recording
+from microgradnet.graph import Value, ancestors, enclosing_modules
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from microgradnet.graph import Array, Node
+    from microgradnet.graph import Array, Node, Version
 
 MOST_PLACES = 2000  # elements of the graph that are visited to count the paths; beyond, they are not counted
 LONGEST_FORMULA = 3  # operations; a value with a longer formula is called v₁, v₂, …
+LONGEST_TERM = 7  # operations; a longer factor of a path is cut into its own factors
+MOST_FACTORS = 16  # of a path that are shown
+MOST_WAYS = 500  # of ways to a value that are followed
+MOST_DEFINITIONS = 12
 MOST_SUMMANDS = 4  # of ∂E/∂w = δ·a + δ·a + …
 NEEDS_MORE = (TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 """What an operation or a rule raises that is fed with single elements and works on whole arrays."""
@@ -112,7 +114,7 @@ class Explanation:
         shown = "\n".join([text for text, _ in lines])
         where: list[str] = []
         for name, formula in reversed(self.definitions):  # what is not shown needs no definition
-            if notation.pick(name) in shown:
+            if len(where) < MOST_DEFINITIONS and notation.pick(name) in shown:
                 value = _signed(formula.data.item(), notation)
                 where.append(f"{notation.pick(name)} = {notation.write(formula)} = {value}")
                 shown += where[-1]
@@ -154,8 +156,13 @@ class Explanation:
     def _product(self, path: Path, notation: Notation) -> str:
         """Return the product with formulas, with numbers, and the result."""
         dot = r" \cdot " if notation.latex else " · "
-        letters = dot.join([term.text(notation) for term in path.terms])
-        numbers = _times([term.value for term in path.terms], notation)
+        pieces = [term.text(notation) for term in path.terms]
+        values = [term.value for term in path.terms]
+        letters, numbers = dot.join(pieces), _times(values, notation)
+        if len(pieces) > MOST_FACTORS:  # a long chain: its ends
+            half, dots = MOST_FACTORS // 2, r"\ldots" if notation.latex else "…"
+            letters = dot.join([*pieces[:half], dots, *pieces[-half:]])
+            numbers = dot.join([_times(values[:half], notation), dots, _times(values[-half:], notation)])
         result = _signed(path.contribution, notation)
         return " = ".join(dict.fromkeys([letters, numbers, result]))
 
@@ -218,7 +225,9 @@ def explain(
 # ---------------------------------------------------------------------- the entry
 
 
-def _entry(nodes: dict[int, Node], parameter: Tensor, index: int | tuple[int, ...] | None) -> tuple[Node, int]:
+def _entry(
+    nodes: dict[int, Node], parameter: Tensor, index: int | tuple[int, ...] | None
+) -> tuple[Node, int]:
     """Return the node in the graph of the loss and the position of the entry in its value."""
     node = parameter._node
     positions = np.arange(parameter.size).reshape(parameter.shape)
@@ -280,6 +289,33 @@ class Step:
     position: int
 
 
+class _Detached(Value):
+    """Gives the sweep tensors without a history, so that only what depends on g is recorded."""
+
+    __slots__ = ()
+
+    def _box(self, array: Array, node: Node | None, version: Version) -> Any:  # type: ignore[override]
+        return Tensor._box(array, None, version)
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """A way from the entry to an element: the product so far, the last step, and the way before it."""
+
+    product: float
+    last: Step | None
+    before: _Way | None
+
+    def steps(self) -> list[Step]:
+        """Return the steps from the entry on."""
+        found: list[Step] = []
+        way: _Way | None = self
+        while way is not None and way.last is not None:
+            found.append(way.last)
+            way = way.before
+        return found[::-1]
+
+
 class _Explainer:
     """Walks from the entry to the loss, element by element, the most important paths first."""
 
@@ -302,24 +338,8 @@ class _Explainer:
 
     def explanation(self, limit: int) -> Explanation:
         """Find the paths, and put them into words."""
-        found: list[tuple[float, tuple[Step, ...]]] = []
-        order = itertools.count()  # breaks ties in the order of discovery
-        heap: list[tuple[float, int, float, Place, tuple[Step, ...]]] = [
-            (-abs(self._arriving(self.start)), next(order), 1.0, self.start, ())
-        ]
-        while heap and len(found) < limit:
-            _, _, product, place, steps = heapq.heappop(heap)
-            if place[0] == self.root.number:
-                found.append((product, steps))
-                continue
-            for step in self._steps(place):
-                effect = product * step.value
-                weight = -abs(effect * self._arriving(step.end))
-                heapq.heappush(heap, (weight, next(order), effect, step.end, (*steps, step)))
-        rest = sum([product * self._arriving(place) for _, _, product, place, _ in heap])
-        if self.start[0] == self.root.number:
-            found = []
-        number = self._count() if heap else len(found)
+        found, rest = self._best(limit)
+        number = self._count() if rest is not None else len(found)
         for _, steps in found:  # once to see which values need names, once more to use these everywhere
             self._terms(steps)
         self.names.forget_formulas()
@@ -331,12 +351,51 @@ class _Explainer:
             entry=names.of(self.start),
             arrivals=tuple(self._arrivals()),
             paths=tuple(paths),
-            rest=float(rest),
+            rest=rest or 0.0,
             rest_count=None if number is None else number - len(found),
             gradient=float(self._arriving(self.start)),
             definitions=tuple(names.definitions),
             eps=float(np.finfo(self.root.dtype).eps),
         )
+
+    def _best(self, limit: int) -> tuple[list[tuple[float, list[Step]]], float | None]:
+        """Return the paths that contribute most, and the sum of the others (None: there are none).
+
+        Goes through the graph oldest first and keeps, for every element, the best ways to it: the best paths
+        are among their continuations. Of very many elements only the most important are followed. All paths
+        that go on from a way add up to its product times what arrives at its end: so the rest is exact.
+        """
+        ways: dict[int, dict[int, list[_Way]]] = {self.start[0]: {self.start[1]: [_Way(1.0, None, None)]}}
+        numbers = [self.start[0]]
+        rest: float | None = None
+        while numbers[0] != self.root.number:
+            number = heapq.heappop(numbers)
+            elements = ways.pop(number)
+            kept: list[tuple[Place, _Way]] = []
+            for position, there in elements.items():
+                there.sort(key=lambda way: -abs(way.product))
+                kept += [((number, position), way) for way in there[:limit]]
+                rest = self._added(rest, [((number, position), way) for way in there[limit:]])
+            kept.sort(key=lambda item: -abs(item[1].product * self._arriving(item[0])))
+            rest = self._added(rest, kept[MOST_WAYS:])
+            for place, way in kept[:MOST_WAYS]:
+                for step in self._steps(place):
+                    if step.end[0] not in ways:
+                        heapq.heappush(numbers, step.end[0])
+                        ways[step.end[0]] = {}
+                    new = _Way(way.product * step.value, step, way)
+                    ways[step.end[0]].setdefault(step.end[1], []).append(new)
+            if not numbers:
+                return [], rest
+        ends = sorted(ways[self.root.number][0], key=lambda way: -abs(way.product))
+        rest = self._added(rest, [((self.root.number, 0), way) for way in ends[limit:]])
+        return [(way.product, way.steps()) for way in ends[:limit] if way.last is not None], rest
+
+    def _added(self, rest: float | None, left: Sequence[tuple[Place, _Way]]) -> float | None:
+        """Add the paths that go on from the ways that are left out."""
+        if not left:
+            return rest
+        return (rest or 0.0) + sum([way.product * self._arriving(place) for place, way in left])
 
     def _arriving(self, place: Place) -> float:
         """Return ∂loss/∂(the element), from the one sweep; 0 where none arrived."""
@@ -372,7 +431,7 @@ class _Explainer:
         """Let the sweep visit this node alone, with a g of ours, and return what it hands to argument i."""
         parent = node.parents[i]
         pair = {node.number: node, parent.number: parent} if parent else {}
-        for visited, _, handed in sweep({node.number: g}, pair, g):
+        for visited, _, handed in sweep({node.number: g}, pair, _Detached()):
             if visited is node:
                 return next(c for k, _, c, _ in handed if k == i)
         return None
@@ -413,19 +472,20 @@ class _Explainer:
     def _parts(self, run: list[Step]) -> list[list[Step]]:
         """Cut a run of steps around those that have no formula, so that the others keep theirs."""
         parts: list[list[Step]] = [[]]
+        weight = 0
         for step in run:
-            known = self.names.derivative(step) is not None
-            if not known or not parts[-1]:
-                parts.append([step])
-            else:
-                parts[-1].append(step)
-            if not known:
+            formula = self.names.derivative(step)
+            own = LONGEST_TERM if formula is None else formula.weight
+            if weight + own > LONGEST_TERM and parts[-1]:
                 parts.append([])
-        return [part for part in parts if part]
+                weight = 0
+            parts[-1].append(step)
+            weight += own + 1
+        return parts
 
     def _term(self, run: Sequence[Step]) -> Term:
         value = 1.0
-        formula: Symbol | None = Symbol.constant(1.0)
+        formula: Any = Symbol.constant(1.0)
         with recording(record_symbol):
             for step in reversed(run):
                 value *= step.value
@@ -435,34 +495,42 @@ class _Explainer:
 
     def _arrivals(self) -> list[Arrival]:
         """Return the named values that the entry enters first, with what arrives there; largest first."""
-        found: dict[Place, list[list[Step]]] = {}
-        waiting: list[list[Step]] = [[step] for step in self._steps(self.start)]
+        ends: dict[Place, list[_Way]] = {}  # by named element
+        ways: dict[Place, list[_Way]] = {self.start: [_Way(1.0, None, None)]}
+        waiting = [self.start]
         while waiting:
-            run = waiting.pop()
-            end = run[-1].end
-            if end[0] == self.root.number:
+            if len(waiting) + len(ends) > MOST_PLACES:
                 return []
-            if self.names.has_own(end):
-                found.setdefault(end, []).append(run)
-            else:
-                waiting += [[*run, step] for step in self._steps(end)]
-            if len(found) + len(waiting) > MOST_PLACES:
-                return []
+            place = heapq.heappop(waiting)
+            there = ways.pop(place)
+            product = sum([way.product for way in there])
+            joined = there[0] if len(there) == 1 else _Way(product, None, None)
+            for step in self._steps(place):
+                if step.end[0] == self.root.number:
+                    return []
+                target = ends if self.names.has_own(step.end) else ways
+                if target is ways and step.end not in ways:
+                    heapq.heappush(waiting, step.end)
+                known = joined.last is not None or place == self.start
+                way = _Way(product * step.value, step if known else None, joined)
+                target.setdefault(step.end, []).append(way)
         arrivals = []
-        for end, runs in found.items():
-            terms = [self._term(run) for run in runs]
-            with recording(record_symbol):
-                formulas = [term.formula for term in terms]
-                formula = formulas[0]
-                for other in formulas[1:]:
-                    formula = None if formula is None or other is None else formula + other
+        for end, there in ends.items():
+            formula: Any = Symbol.constant(0.0)
+            for way in there:
+                piece = self._term(way.steps()).formula if way.last is not None else None
+                with recording(record_symbol):
+                    formula = None if formula is None or piece is None else formula + piece
             name = self.names.of(end)
             bare = Name(name.text.removeprefix("z"), name.latex.removeprefix("z"))
             layer = bare != name and "^" in bare.latex[:1]
-            delta = Name("δ" + bare.text, r"\delta" + bare.latex) if layer else Name(
-                f"δ_{name.text}", rf"\delta_{{{name.latex}}}"
+            delta = (
+                Name("δ" + bare.text, r"\delta" + bare.latex)
+                if layer
+                else Name(f"δ_{name.text}", rf"\delta_{{{name.latex}}}")
             )
-            term = Term(name, terms[0].below, sum([t.value for t in terms]), formula)
+            value = sum([way.product for way in there])
+            term = Term(name, self.names.of(self.start), value, formula)
             if self._arriving(end) * term.value != 0:
                 arrivals.append(Arrival(delta, self._arriving(end), term))
         return sorted(arrivals, key=lambda a: -abs(a.value * a.term.value))
@@ -528,10 +596,34 @@ class _Names:
         return symbol
 
     def symbol(self, place: Place) -> Symbol:
-        """Return the symbol of an element."""
-        if place not in self.symbols:
-            self.symbols[place] = self._made(place)
+        """Return the symbol of an element; what its formula is made of comes first, without recursion."""
+        waiting = [place]
+        while waiting:
+            missing = [] if waiting[-1] in self.symbols else self._sources(waiting[-1])
+            if missing:
+                waiting += missing
+                continue
+            done = waiting.pop()
+            if done not in self.symbols:
+                self.symbols[done] = self._made(done)
         return self.symbols[place]
+
+    def _sources(self, place: Place) -> list[Place]:
+        """Return the elements that an element without a name is computed from and that have no symbol yet."""
+        node = self.nodes[place[0]]
+        if place[0] in self.named:
+            return []
+        at = np.unravel_index(place[1], node.shape)
+        found = [self._source(node, k, node.shape, at) for k in range(len(node.args))]
+        return [source for source in found if source is not None and source not in self.symbols]
+
+    def _source(self, node: Node, k: int, shape: tuple[int, ...], at: Sequence[Any]) -> Place | None:
+        """Return the element of argument k that enters one element of an elementwise result."""
+        parent = node.parents[k]
+        if parent is None or parent.number not in self.nodes:
+            return None
+        inside = _inside(parent.shape, shape, at)
+        return None if inside is None else (parent.number, _flat(inside, parent.shape))
 
     def forget_formulas(self) -> None:
         """Have formulas made anew, of the names that there are now."""
@@ -585,11 +677,10 @@ class _Names:
         if parent is None and value is None:
             return self._forgotten(node, k, int(np.ravel_multi_index(tuple(at), shape)))
         array = np.asarray(value if parent is None else parent.y)
-        lead = len(shape) - array.ndim
-        if lead < 0 or any(n not in {1, m} for n, m in zip(array.shape, shape[lead:], strict=True)):
+        inside = _inside(array.shape, shape, at)
+        if inside is None:
             return None
-        inside = tuple([0 if n == 1 else int(i) for n, i in zip(array.shape, at[lead:], strict=True)])
-        position = int(np.ravel_multi_index(inside, array.shape)) if inside else 0
+        position = _flat(inside, array.shape)
         if parent is not None and parent.number in self.nodes:
             return self.symbol((parent.number, position))
         if parent is not None and parent.name:
@@ -634,6 +725,7 @@ class _Names:
             return None
         at = np.unravel_index(step.start[1], parent.shape)
         to = np.unravel_index(step.end[1], node.shape)
+        other: tuple[Any, ...]
         if step.position == 0:
             other = (to[-1], at[-1]) if kind == "linear" else (at[-1], to[-1])
         else:
@@ -671,6 +763,18 @@ class _Names:
                 return factor(rule(g, y, *operands, **node.meta), g)
         except NEEDS_MORE:
             return None
+
+
+def _inside(own: tuple[int, ...], shape: tuple[int, ...], at: Sequence[Any]) -> tuple[int, ...] | None:
+    """Return where in an array one element of what it broadcasts to comes from, None if it does not."""
+    lead = len(shape) - len(own)
+    if lead < 0 or any(n not in {1, m} for n, m in zip(own, shape[lead:], strict=True)):
+        return None
+    return tuple([0 if n == 1 else int(i) for n, i in zip(own, at[lead:], strict=True)])
+
+
+def _flat(at: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    return int(np.ravel_multi_index(at, shape)) if at else 0
 
 
 # ---------------------------------------------------------------------- numbers

@@ -13,7 +13,9 @@ from microgradnet.checking.diagnosis import diagnose
 from microgradnet.checking.differences import (
     Derivative,
     by_complex_step,
+    by_entry,
     derivative,
+    outside,
     sampled,
     spread,
     trembling,
@@ -124,8 +126,8 @@ def gradcheck(
     of Σ w·f(x) with random weights w, for a plain sum is blind to what cancels in it (softmax sums to 1
     whatever the rule says). First along a random direction; where that disagrees, entry by entry. A
     difference counts where it exceeds ``rtol`` and three times what the differences may themselves be wrong
-    by. Where f is analytic, and takes complex numbers, the complex step replaces the differences, and 10⁻⁴·rtol
-    is asked for.
+    by. Where f is analytic, and takes complex numbers, the complex step replaces the differences, and
+    10⁻⁴·rtol is asked for.
 
     Returns a report that is true where everything agrees; otherwise raises ``GradientMismatch``, or with
     ``raise_exception=False`` returns a report that is false. Points where f has a kink are listed in it, and
@@ -166,7 +168,7 @@ def gradcheck(
         if current < order:
             results = _evaluated(level, arrays)
             level = _next_level(level, len(arrays), [array.dtype.kind == "f" for array in arrays])
-            arrays = [*arrays, *[rng.standard_normal(result.shape) for result in results]]
+            arrays = [*arrays, *[np.asarray(rng.standard_normal(result.shape)) for result in results]]
             names = [*names, *[f"the gradient that arrives at output {i}" for i in range(len(results))]]
     if report.failed and raise_exception:
         raise GradientMismatch(report)
@@ -207,7 +209,7 @@ def _next_level(inner: Level, count: int, floating: Sequence[bool]) -> Level:
 
     def level(xs: list[Tensor], graph: bool) -> list[Tensor]:
         wanted = [x for x, is_floating in zip(xs, floating, strict=False) if is_floating]
-        outputs = inner(xs[:count], True)  # noqa: FBT003 - the flag of a Level
+        outputs = inner(xs[:count], True)
         found = grad(outputs, wanted, xs[count:], create_graph=graph, allow_unused=True)
         return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(found, wanted, strict=True)]
 
@@ -219,7 +221,7 @@ def _leaves(arrays: Sequence[Array]) -> list[Tensor]:
 
 
 def _evaluated(level: Level, arrays: Sequence[Array]) -> list[Array]:
-    return [result.data for result in level(_leaves(arrays), False)]  # noqa: FBT003 - the flag of a Level
+    return [result.data for result in level(_leaves(arrays), False)]
 
 
 class _Check:
@@ -249,7 +251,7 @@ class _Check:
             if not np.isfinite(value).all() and order == 1:
                 raise ValueError(f"gradcheck: output {i} of f is not finite at this point")
         self.finite = all(np.isfinite(value).all() for value in values)
-        self.weights = [rng.standard_normal(value.shape) for value in values]
+        self.weights = [np.asarray(rng.standard_normal(value.shape)) for value in values]
         self.magnitude = float(
             sum(np.sum(np.abs(w * value)) for w, value in zip(self.weights, values, strict=True))
         )
@@ -261,7 +263,7 @@ class _Check:
         wanted = [leaves[i] for i in self.checked]
         token = current_scope.set(Scope(enabled=True, outer=current_scope.get()))
         try:
-            outputs = self.level(leaves, True)  # noqa: FBT003 - the flag of a Level
+            outputs = self.level(leaves, True)
             found = grad(outputs, wanted, self.weights, allow_unused=True)
         finally:
             current_scope.reset(token)
@@ -269,8 +271,17 @@ class _Check:
 
     def _along(self, directions: list[Array | None]) -> Callable[[Any], Any]:
         """Return t ↦ Σ w·f(x + t·v)."""
+        values = self._values(directions)
 
         def at(t: Any) -> Any:
+            return sum([np.sum(w * result) for w, result in zip(self.weights, values(t), strict=True)])
+
+        return at
+
+    def _values(self, directions: list[Array | None]) -> Callable[[Any], list[Array]]:
+        """Return t ↦ the outputs of f(x + t·v)."""
+
+        def at(t: Any) -> list[Array]:
             moved = [
                 array if v is None else array + t * v
                 for array, v in zip(self.arrays, directions, strict=True)
@@ -278,13 +289,10 @@ class _Check:
             with np.errstate(all="ignore"):
                 if isinstance(t, complex):
                     boxes = [Tensor._box(array, None, [0]) for array in moved]
-                    results = [
-                        result.data
-                        for result in self.level(boxes, False)  # noqa: FBT003 - the flag of a Level
-                    ]
+                    results = [result.data for result in self.level(boxes, False)]
                 else:
                     results = _evaluated(self.level, moved)
-                return sum([np.sum(w * result) for w, result in zip(self.weights, results, strict=True)])
+                return results
 
         return at
 
@@ -320,7 +328,8 @@ class _Check:
         if not self.report.failed and not self.report.kinks and found.smooth:
             self.report.failed = f"gradcheck failed at order {self.order}"
             self.report.notes.append(
-                f"along a random direction: by the rules {np.sum(every):.9g}, by differences {found.value:.9g}"
+                f"along a random direction: by the rules {np.sum(every):.9g}, "
+                f"by differences {found.value:.9g}"
             )
 
     def _entry_by_entry(self) -> None:
@@ -343,7 +352,7 @@ class _Check:
                 place_of = tuple(int(part) for part in index)
                 off = abs(rule - found.value)
                 if not found.smooth:
-                    off = _outside(rule, found)
+                    off = self._outside(i, index, rule, found)
                     report.kinks.setdefault(
                         f"{self.names[i]}{list(place_of) or ''} = {x[index]:.6g}",
                         f"from the left {found.left:.4g}, from the right {found.right:.4g}, rule {rule:.4g}",
@@ -370,22 +379,23 @@ class _Check:
     def _single(self, i: int, index: Any, x: Array) -> Derivative:
         """Return the derivative by one entry."""
         unit = np.zeros_like(x)
+        unit[index] = 1.0
+
+        def measure(scale: float) -> Derivative:
+            directions: list[Array | None] = [None] * len(self.arrays)
+            directions[i] = scale * unit
+            return self._measured(directions)
+
+        return by_entry(measure, float(x[index]), float(spread(x)[index]))
+
+    def _outside(self, i: int, index: Any, rule: float, found: Derivative) -> float:
+        """Return by how much a rule misses what lies between the slopes of a kink's two sides."""
+        if not np.isfinite((found.left, found.right)).all():
+            return 0.0
+        x = self.arrays[i]
         scale = float(spread(x)[index])
-        unit[index] = scale
         directions: list[Array | None] = [None] * len(self.arrays)
+        unit = np.zeros_like(x)
+        unit[index] = scale
         directions[i] = unit
-        found = self._measured(directions)
-        return Derivative(
-            found.value / scale,
-            found.error / scale,
-            found.left / scale,
-            found.right / scale,
-            found.smooth,
-            found.method,
-        )
-
-
-def _outside(value: float, found: Derivative) -> float:
-    """Return by how much a value misses the interval between the one-sided derivatives."""
-    low, high = sorted((found.left, found.right))
-    return max(low - value, value - high, 0.0) if np.isfinite([low, high]).all() else 0.0
+        return outside(rule * scale, self.weights, self._values(directions)) / scale

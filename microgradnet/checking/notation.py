@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from microgradnet.checking.symbols import Name, Symbol
 
@@ -34,6 +36,7 @@ FUNCTIONS = {
     "log_softmax": Name("ln softmax", r"\ln\mathrm{softmax}"),
 }
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus")
+USUAL = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}  # settings that are not shown
 COMPARISONS = {
     "greater": Name(" > ", " > "),
     "greater_equal": Name(" ≥ ", r" \geq "),
@@ -110,7 +113,10 @@ class Notation:
         if not self.batch or len(short) <= 5 or not math.isfinite(value):
             return self._decimal(short), ""
         share = Fraction(value * self.batch).limit_denominator(10_000)
-        if abs(float(share) - value * self.batch) > 1e-9 * value * self.batch or share.numerator > 1000:
+        if (
+            abs(float(share) - value * self.batch) > 1e-9 * value * self.batch
+            or share.numerator >= self.batch
+        ):
             return self._decimal(short), ""
         below = "N" if share.denominator == 1 else f"{share.denominator}N"
         if not self.latex and share.denominator != 1:
@@ -135,8 +141,8 @@ class Notation:
             text = self.number(x.number)
             return text, MUL if "/" in text or "frac" in text or x.number < 0 else ATOM
         kind, inner = x.kind, x.operands
-        if kind in _WRITERS:
-            return _WRITERS[kind](self, x)
+        if kind in self._writers:
+            return self._writers[kind](self, x)
         if kind in COMPARISONS:
             sides = self.pick(COMPARISONS[kind]).join([self._in(y, SUM) for y in inner])
             return f"[{sides}]", ATOM
@@ -146,6 +152,7 @@ class Notation:
             words += [
                 plain_latex(f"{key}={value}") if self.latex else f"{key}={value}"
                 for key, value in x.meta.items()
+                if key not in USUAL or np.any(np.not_equal(value, USUAL[key]))
             ]
         return self._call(name, words), ATOM
 
@@ -180,7 +187,10 @@ class Notation:
             return self._base(a) + ("^{2}" if self.latex else "²"), POWER
         scalar = not a.shape or not b.shape
         dot = (r" \, " if scalar else r" \odot ") if self.latex else ("·" if scalar else " ⊙ ")
-        return dot.join([self._in(y, MUL) if y.kind not in {"matmul", "dot"} else self._bracketed(y) for y in (a, b)]), MUL
+        tight = [MUL if y.kind not in {"matmul", "dot"} else ATOM for y in (a, b)]
+        if not self.latex and b.kind in {"div", "ratio"}:
+            tight[1] = ATOM
+        return dot.join([self._in(y, tightness) for y, tightness in zip((a, b), tight, strict=True)]), MUL
 
     def _times(self, number: float, x: Symbol) -> str:
         """Return number·x, as a quotient where the number is a fraction of N."""
@@ -188,7 +198,7 @@ class Notation:
         sign = ("-" if self.latex else "−") * (number < 0)
         if x.kind == "sum":
             return sign + self._totalled(abs(number), self._in(x.operands[0], MUL))
-        looser = SUM if self.latex and below else MUL
+        looser = ADD if self.latex and below and above == "1" else MUL
         body = self._in(x, looser)
         lead = "" if above == "1" else above + (r" \, " if self.latex else "·")
         if not below:
@@ -242,8 +252,9 @@ class Notation:
 
     def _reduction(self, x: Symbol) -> tuple[str, int]:
         (inside,) = x.operands
-        below = self._axis(x.meta.get("axis"), inside.ndim)
-        if x.kind == "sum":
+        axis = tuple(range(inside.ndim - 1)) if x.kind == "sum_rows" else x.meta.get("axis")
+        below = self._axis(axis, inside.ndim)
+        if x.kind in {"sum", "sum_rows"}:
             sign = r"\sum" if self.latex else "Σ"
             return f"{sign}{below} {self._in(inside, MUL)}", SUM
         name = plain_latex(x.kind) if self.latex else x.kind
@@ -336,25 +347,26 @@ class Notation:
         body = f"({y} ⊙ ln σ({z}) + (1 − {y}) ⊙ ln (1 − σ({z})))"
         return "−" + self._totalled(x.meta["scale"], body), MUL
 
+    _writers: ClassVar[dict[str, Callable[[Notation, Symbol], tuple[str, int]]]] = {
+        **dict.fromkeys(("add", "sub"), _sum),
+        **dict.fromkeys(("mul", "multiply", "probability_times"), _mul),
+        **dict.fromkeys(("div", "ratio"), _quotient),
+        **dict.fromkeys(("sum", "sum_rows", "mean", "max", "min", "prod"), _reduction),
+        **dict.fromkeys(("broadcast_to", "astype", "expand_dims", "squeeze"), _passed),
+        **dict.fromkeys(("index", "index_add"), _index),
+        "neg": _negative,
+        **dict.fromkeys(("matmul", "dot"), _matmul),
+        "linear": _linear,
+        "transpose": _transpose,
+        "pow": _power,
+        "abs": _absolute,
+        "sqrt": _sqrt,
+        "reshape": _reshape,
+        "squared_error": _squared_error,
+        "cross_entropy": _cross_entropy,
+        "bce": _bce,
+        "bce_with_logits": _bce_with_logits,
+    }
 
-_WRITERS: dict[str, Callable[[Notation, Symbol], tuple[str, int]]] = {
-    **dict.fromkeys(("add", "sub"), Notation._sum),
-    **dict.fromkeys(("mul", "multiply", "probability_times"), Notation._mul),
-    **dict.fromkeys(("div", "ratio"), Notation._quotient),
-    **dict.fromkeys(("sum", "mean", "max", "min", "prod"), Notation._reduction),
-    **dict.fromkeys(("broadcast_to", "astype", "expand_dims", "squeeze"), Notation._passed),
-    **dict.fromkeys(("index", "index_add"), Notation._index),
-    "neg": Notation._negative,
-    **dict.fromkeys(("matmul", "dot"), Notation._matmul),
-    "linear": Notation._linear,
-    "transpose": Notation._transpose,
-    "pow": Notation._power,
-    "abs": Notation._absolute,
-    "sqrt": Notation._sqrt,
-    "reshape": Notation._reshape,
-    "squared_error": Notation._squared_error,
-    "cross_entropy": Notation._cross_entropy,
-    "bce": Notation._bce,
-    "bce_with_logits": Notation._bce_with_logits,
-}
+
 TEXT, LATEX = Notation(latex=False), Notation(latex=True)

@@ -24,6 +24,7 @@ SUPPORTED = (
 SUPPORTED_LOSSES = (
     "QuadraticLoss, MSELoss, L1Loss, HuberLoss, BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss"
 )
+LONGEST_LINE = 100
 WIDTH = 40  # columns before a comment
 HELPERS = {
     "sigmoid": '''
@@ -78,7 +79,7 @@ def export_numpy(model: nn.Module, loss_fn: Any, path: str | PathLike[str] | Non
 
     >>> from microgradnet import nn
     >>> script = export_numpy(nn.Sequential(nn.Linear(3, 2), nn.Sigmoid()), nn.QuadraticLoss())
-    >>> print(script[script.index("    # Forward"):script.index("    return loss")])
+    >>> print(script[script.index("    # Forward") : script.index("    return loss")])
         # Forward
         z1 = x @ W1.T + b1
         a1 = sigmoid(z1)
@@ -95,15 +96,15 @@ def export_numpy(model: nn.Module, loss_fn: Any, path: str | PathLike[str] | Non
     if path is not None:
         target = Path(path)
         if target.suffix != ".py":
-            raise ValueError(f"export_numpy: the script is Python, so its name must end in .py, not {target.name!r}")
+            raise ValueError(f"export_numpy: the script's name must end in .py, not {target.name!r}")
         target.write_text(text, encoding="utf-8")
-        np.savez(target.with_suffix(".npz"), **script.arrays)
+        np.savez(target.with_suffix(".npz"), allow_pickle=False, **script.arrays)
     return text
 
 
 @dataclass
 class _Expression:
-    """A piece of NumPy code, and whether it is a sum or product that needs brackets before a further factor."""
+    """A piece of NumPy code, and whether it needs brackets before a further factor."""
 
     code: str
     loose: bool = False
@@ -124,7 +125,9 @@ class _Script:
     def __post_init__(self) -> None:
         self.layers = _flat(self.model)
         self.forward: list[str] = []
-        self.backward: list[Callable[[_Expression], _Expression]] = []  # one per layer; they append to `lines`
+        self.backward: list[
+            Callable[[_Expression], _Expression]
+        ] = []  # one per layer; they append to `lines`
         self.lines: list[str] = []
         self.initial: list[str] = []
         self.helpers: list[str] = []
@@ -164,7 +167,9 @@ class _Script:
     def parameter(self, name: str, path: str, tensor: Any, initial: str) -> bool:
         """Note a parameter and how it begins; returns whether it is trained."""
         if id(tensor) in self.seen:
-            raise ValueError(f"export_numpy: '{path}' is shared by two layers, which the script cannot express")
+            raise ValueError(
+                f"export_numpy: '{path}' is shared by two layers, which the script cannot express"
+            )
         self.seen.add(id(tensor))
         self.arrays[name] = tensor.data.copy()
         self.initial.append(f'"{name}": {initial},')
@@ -239,7 +244,9 @@ class _Script:
 
     def softmax(self, path: str, layer: nn.Softmax | nn.LogSoftmax) -> None:
         if layer.dim not in {-1, 1}:
-            raise ValueError(f"export_numpy: layer '{path}' {layer!r}: only dim=1, the classes, can be exported")
+            raise ValueError(
+                f"export_numpy: layer '{path}' {layer!r}: only dim=1, the classes, can be exported"
+            )
         logs = isinstance(layer, nn.LogSoftmax)
         self.need("log_softmax" if logs else "softmax")
         name, needed = self.fresh("a"), not self.before
@@ -278,7 +285,9 @@ class _Script:
         batch = isinstance(layer, nn.BatchNorm1d)
         size = layer.num_features if isinstance(layer, nn.BatchNorm1d) else math.prod(layer.normalized_shape)
         if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) != 1:
-            raise ValueError(f"export_numpy: layer '{path}' {layer!r}: only one axis, the features, can be exported")
+            raise ValueError(
+                f"export_numpy: layer '{path}' {layer!r}: only one axis, the features, can be exported"
+            )
         self.inputs, self.width = self.inputs or size, self.width or size
         inner, x = not self.before, self.value
         gamma, beta = self.fresh("gamma"), self.fresh("beta")
@@ -314,14 +323,16 @@ class _Script:
             if running:
                 return _Expression(f"d{name} * {gamma} / {std}")
             self.line(f"d{hat} = d{name} * {gamma}")
-            along, turned = f"d{hat}.mean({axis})", f"(d{hat} * {hat}).mean({axis})"
-            return _Expression(f"(d{hat} - {along} - {hat} * {turned}) / {std}")
+            self.line(f"common = d{hat}.mean({axis}) + {hat} * (d{hat} * {hat}).mean({axis})")
+            code = f"(d{hat} - common) / {std}"
+            if x.startswith("z"):  # the linear layer calls it delta
+                return _Expression(code)
+            self.line(f"d{x} = {code}")
+            return _Expression(f"d{x}")
 
         self.backward.append(back)
 
-    def _running(
-        self, layer: nn.BatchNorm1d, mean: str, variance: str, x: str, axis: str, size: int
-    ) -> None:
+    def _running(self, layer: nn.BatchNorm1d, mean: str, variance: str, x: str, axis: str, size: int) -> None:
         """Write the statistics of batch norm: the batch's in training, which the running ones follow."""
         running = {f"running_{mean}": layer.running_mean, f"running_{variance}": layer.running_var}
         for (name, tensor), start in zip(running.items(), ("zeros", "ones"), strict=True):
@@ -330,12 +341,12 @@ class _Script:
         if not layer.training:
             self.forward += [f'{mean} = p["running_{mean}"]', f'{variance} = p["running_{variance}"]']
             return
-        m = layer.momentum
+        m, unbiased = layer.momentum, f"{variance} * N / (N - 1)"
         self.forward += [
             f"{mean} = {x}.mean({axis})",
             f"{variance} = {x}.var({axis})",
             f'p["running_{mean}"] = {1 - m:g} * p["running_{mean}"] + {m:g} * {mean}',
-            f'p["running_{variance}"] = {1 - m:g} * p["running_{variance}"] + {m:g} * {variance} * N / (N - 1)',
+            f'p["running_{variance}"] = {1 - m:g} * p["running_{variance}"] + {m:g} * {unbiased}',
         ]
 
     # ------------------------------------------------------------------ losses
@@ -355,9 +366,13 @@ class _Script:
                 "use 'mean', 'batchmean' or 'sum'"
             )
         if getattr(loss, "weight", None) is not None:
-            raise ValueError(f"export_numpy: {kind.__name__} with class weights cannot be exported; leave them out")
+            raise ValueError(
+                f"export_numpy: {kind.__name__} with class weights cannot be exported; leave them out"
+            )
         per_example = kind in {nn.QuadraticLoss, nn.CrossEntropyLoss, nn.NLLLoss}
-        share = {"sum": "", "batchmean": " / N", "mean": " / N" if per_example else f" / {a}.size"}[loss.reduction]
+        share = {"sum": "", "batchmean": " / N", "mean": " / N" if per_example else f" / {a}.size"}[
+            loss.reduction
+        ]
         before, value, slope, helpers = _LOSSES[kind](loss)
         for helper in helpers:
             self.need(helper)
@@ -377,17 +392,24 @@ class _Script:
         labels = isinstance(self.loss_fn, (nn.CrossEntropyLoss, nn.NLLLoss))
         target = f"rng.integers({self.width}, size=8)" if labels else f"rng.random((8, {self.width}))"
         extra, passed = (", masks, rng", ", masks, rng") if self.masks else ("", "")
-        masks = ['    masks = {name: data[name].astype(FLOAT) for name in data if name.startswith("m")}'] * self.masks
-        gradients = ", ".join([f'"{name}": d{name}' for name in self.trained])
+        masks = [
+            '    masks = {name: data[name].astype(FLOAT) for name in data if name.startswith("m")}'
+        ] * self.masks
+        pairs = [f'"{name}": d{name}' for name in self.trained]
+        returned = [f"    return loss, {{{', '.join(pairs)}}}"]
+        if len(returned[0]) > LONGEST_LINE:
+            returned = ["    return loss, {", *[f"        {pair}," for pair in pairs], "    }"]
         body = [
             f'"""One step of backpropagation by hand, in NumPy alone: {kind}.',
             "",
             "    python STEP.py                            made-up data",
-            "    python STEP.py DATA.npz                   x and y from a file" + ", and masks m1, …" * self.masks,
+            "    python STEP.py DATA.npz                   x and y from a file"
+            + ", and masks m1, …" * self.masks,
             "    python STEP.py DATA.npz GRADIENTS.npz     … and write the loss and the gradients to a file",
             "",
-            "Every row of a batch is an example, N is their number. dW1 is the derivative of the loss by W1, delta1",
-            "that by z1. (BP1) to (BP4) are the equations of Nielsen, Neural Networks and Deep Learning, chapter 2.",
+            "Every row of a batch is an example, N is their number. dW1 is the derivative of the loss by W1,",
+            "delta1 that by z1. (BP1) to (BP4) are the equations of Nielsen, Neural Networks and Deep",
+            "Learning, chapter 2.",
             "The parameters come from the .npz file that lies beside this script, or else from a seed.",
             '"""',
             "",
@@ -421,7 +443,7 @@ class _Script:
             "    # Backward",
             *[f"    {line}" for line in self.lines],
             "",
-            f"    return loss, {{{gradients}}}",
+            *returned,
             "",
             "",
             "def update(p, gradient):",
@@ -511,7 +533,7 @@ _LOSSES: dict[type, Callable[[Any], tuple[list[str], str, str, list[str]]]] = {
     nn.HuberLoss: _huber,
     nn.BCELoss: lambda _: (
         [
-            "with np.errstate(divide=\"ignore\"):  # ln 0 counts as -100",
+            'with np.errstate(divide="ignore"):  # ln 0 counts as -100',
             "    ln_a, ln_1a = np.maximum(np.log({a}), -100), np.maximum(np.log1p(-{a}), -100)",
         ],
         "-np.sum(y * ln_a + (1 - y) * ln_1a)",

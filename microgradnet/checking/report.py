@@ -36,7 +36,7 @@ class Row:
     differences: Array = field(default_factory=lambda: np.zeros(0))
     """∂C of those entries by finite differences; NaN at a kink."""
     errors: dict[str, float | None] = field(default_factory=dict)
-    """The largest disagreement of each pair, relative to the largest gradient of its kind; None: not compared."""
+    """Each pair's largest disagreement, relative to the largest gradient of its kind (None: not compared)."""
     directions: int = 0
     """Along how many random directions all entries were moved together."""
     kinks: int = 0
@@ -91,7 +91,7 @@ class Report:
 
     @property
     def kinks(self) -> list[str]:
-        """The points at which an operation is not differentiable, and the rule's value lies between the sides."""
+        """The points at which an operation is not differentiable, and its rule is none the less right."""
         return [kink for check in self.rules for kink in check.kinks]
 
     @property
@@ -105,7 +105,7 @@ class Report:
         return next((check for check in self.rules if check.status == "disagrees"), None)
 
     def error(self, pair: str) -> float:
-        """Return the largest relative error of a pair, ``report.error("autograd–δ")``; NaN if never compared."""
+        """Return a pair's largest error, as in ``report.error("autograd–δ")``; NaN if never compared."""
         found = [error for row in self.rows if (error := row.errors.get(pair)) is not None]
         return max(found) if found else float("nan")
 
@@ -139,7 +139,7 @@ class Report:
         )
         named = [f"not differentiable here, and no mistake: {shown}"] if self.kinks else []
         counted = (
-            [f"{self.skipped:,} entries not compared: a kink is within the step"] if self.skipped else []
+            [f"entries not compared, for a kink is within the step: {self.skipped:,}"] if self.skipped else []
         )
         return named + counted
 
@@ -214,14 +214,12 @@ class Report:
     # ------------------------------------------------------------------ as HTML
 
     def _repr_html_(self) -> str:
-        good, bad = "#15803d", "#d32f2f"  # both legible on white and on black
+        good, bad = "#1f9254", "#d93a3a"  # both legible on white and on black
         colour = good if self.ok else bad
         cell = "padding:.2em .8em;border-bottom:1px solid rgba(128,128,128,.35)"
+        names = ["gradient", "shape", *PAIRS]
         head = "".join(
-            [
-                f'<th scope="col" style="{cell};text-align:{"left" if not k else "right"}">{escape(text)}</th>'
-                for k, text in enumerate(["gradient", "shape", *PAIRS])
-            ]
+            [f'<th scope="col" style="{cell};{_side(k)}">{escape(n)}</th>' for k, n in enumerate(names)]
         )
         body = "".join(
             [
@@ -242,7 +240,8 @@ class Report:
                 if verdict
                 else ""
             )
-            + f'<table style="border-collapse:collapse;font-variant-numeric:tabular-nums"><thead><tr>{head}</tr></thead>'
+            + '<table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
+            f"<thead><tr>{head}</tr></thead>"
             f'<tbody>{body}</tbody></table><ul style="margin:.5em 0;opacity:.85">{below}</ul></div>'
         )
 
@@ -253,7 +252,7 @@ class Report:
             "<tr>"
             + "".join(
                 [
-                    f'<td style="{cell};text-align:{"left" if not k else "right"}'
+                    f'<td style="{cell};{_side(k)}'
                     + (
                         f';color:{bad};font-weight:bold">{escape(text)} ✗</td>'
                         if off
@@ -269,9 +268,15 @@ class Report:
         """Return a page that needs nothing else."""
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+            '<meta name="viewport" content="width=device-width">'
+            '<meta name="color-scheme" content="light dark">'
             f"<title>{escape(self._headline)}</title></head><body>{self._repr_html_()}</body></html>\n"
         )
+
+
+def _side(column: int) -> str:
+    """Names stand left, numbers right."""
+    return f"text-align:{'right' if column else 'left'}"
 
 
 def _error(error: float | None) -> str:

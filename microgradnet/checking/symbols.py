@@ -1,4 +1,4 @@
-"""Symbols: tensors that carry a name or the formula they came from; fed to a rule, they give the rule's formula."""
+"""Symbols: tensors with a name or the formula that they came from; fed to a rule, they give its formula."""
 
 from __future__ import annotations
 
@@ -249,15 +249,17 @@ def factor(formula: Symbol, g: Symbol) -> Symbol | None:
         return Symbol.constant(1.0)
     if formula.number == 0:
         return formula
-    inner = formula.operands
+    inner, kind = formula.operands, formula.kind
     parts = [factor(x, g) if count(x, g) or x.number == 0 else None for x in inner]
-    if formula.kind in {"mul", "div", "ratio"}:
+    found: Any = None
+    if kind in {"mul", "div", "ratio"}:
         a, b = parts
         if a is not None and not count(inner[1], g):
-            return a * inner[1] if formula.kind == "mul" else a / inner[1]
-        return inner[0] * b if b is not None and formula.kind == "mul" and not count(inner[0], g) else None
-    if formula.kind == "neg" and parts[0] is not None:
-        return -parts[0]
-    if formula.kind == "where" and parts[1] is not None and parts[2] is not None:
-        return ops.where(inner[0], parts[1], parts[2])
-    return None
+            found = a * inner[1] if kind == "mul" else a / inner[1]
+        elif b is not None and kind == "mul" and not count(inner[0], g):
+            found = inner[0] * b
+    elif kind == "neg" and parts[0] is not None:
+        found = -parts[0]
+    elif kind == "where" and parts[1] is not None and parts[2] is not None:
+        found = ops.where(inner[0], parts[1], parts[2])
+    return found

@@ -1,6 +1,6 @@
-"""From the layers that were called to a stack of the hand-derived δ: two tables, one for layers, one for losses.
+"""From the layers that were called to a stack of the hand-derived δ: a table of layers, a table of losses.
 
-A layer that δ learns is one line here: its class, and a function that makes delta's layer of a recorded call.
+A layer that δ learns is one line here: its class, and a function that makes delta's layer of its call.
 """
 
 from __future__ import annotations
@@ -131,6 +131,28 @@ def _softmax(kind: Callable[[], delta.Layer]) -> Translator:
     return made
 
 
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _conv2d(layer: Any, _call: Call) -> delta.Layer:
+    bias = None if layer.bias is None else layer.bias.data.copy()
+    sides: Any = [(0, 0), (0, 0)]
+    if layer.padding == "same":  # an odd pixel comes at the end
+        spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        sides = [(span // 2, span - span // 2) for span in spans]
+    elif layer.padding != "valid":
+        sides = [(n, n) for n in layer.padding]
+    steps = (layer.stride, tuple(sides), layer.dilation, layer.groups)
+    return delta.Conv2d(layer.weight.data.copy(), bias, *steps)
+
+
+def _pool(layer: Any) -> tuple[Any, Any, Any]:
+    """Return kernel, stride and padding as δ wants them."""
+    high, wide = _pair(layer.padding)
+    return _pair(layer.kernel_size), _pair(layer.stride), ((high, high), (wide, wide))
+
+
 LAYERS: dict[type[nn.Module], Translator] = {
     nn.Linear: _linear,
     nn.Sigmoid: lambda _layer, _call: delta.Sigmoid(),
@@ -144,6 +166,9 @@ LAYERS: dict[type[nn.Module], Translator] = {
     nn.Flatten: lambda _layer, _call: delta.Flatten(),
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
+    nn.Conv2d: _conv2d,
+    nn.MaxPool2d: lambda layer, _call: delta.MaxPool2d(*_pool(layer), _pair(layer.dilation)),
+    nn.AvgPool2d: lambda layer, _call: delta.AvgPool2d(*_pool(layer), layer.count_include_pad),
     nn.LayerNorm: lambda layer, _call: delta.LayerNorm(
         layer.weight.data.copy(), layer.bias.data.copy(), layer.eps
     ),

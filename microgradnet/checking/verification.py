@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from microgradnet.checking.diagnosis import diagnose
-from microgradnet.checking.differences import Derivative, derivative, sampled, spread
+from microgradnet.checking.differences import Derivative, by_entry, derivative, sampled, spread
 from microgradnet.checking.report import PAIRS, Report, Row
 from microgradnet.checking.rule_check import RuleCheck, check_rules, other_losses
 from microgradnet.checking.translation import Translation, translate
@@ -50,9 +50,9 @@ def verify(
     those with the largest gradients and random others), and then all of them together along random
     directions, which notice a wrong entry anywhere. ``seed`` chooses them.
 
-    Returns a report: ``report.ok``, ``str(report)``, ``report.to_json()``, and a table in notebooks. A layer or
-    loss that δ does not know is named in it, and the other two columns are given. Points where an operation
-    is not differentiable are named and not called mistakes.
+    Returns a report: ``report.ok``, ``str(report)``, ``report.to_json()``, and a table in notebooks. A layer
+    or loss that δ does not know is named in it, and the other two columns are given. Points where an
+    operation is not differentiable are named and not called mistakes.
 
     Raises ValueError for a model without parameters, a loss that is not one finite number, a model that gives
     another loss when it is run again; TypeError where ``model`` is no Module.
@@ -170,20 +170,31 @@ class _Verification:
                 row = by_place.get(id(parameter))
                 if row is not None and (found.complete or self._only_here(parameter, found.calls)):
                     row.delta = gradient if row.delta is None else row.delta + gradient
-        if found.complete and "input" in {row.kind for row in rows}:
-            first = found.calls[0].input if found.calls else self.run.prediction
-            row = by_place.get(id(first))
-            if row is not None:
-                row.delta = result.input_gradient
+        start = found.calls[0].input if found.calls else self.run.prediction
+        row = by_place.get(id(start))
+        if not found.complete and self._uses(start) == 1:  # nothing else uses what the unknown layer gave
+            row = self._row_of(start, rows)
+        if row is not None:
+            row.delta = result.input_gradient
         return result.cost
+
+    def _row_of(self, value: Tensor, rows: list[Row]) -> Row | None:
+        """Return the row of the layer that a value is the output of."""
+        for row in rows:
+            place = self.places[id(row)]
+            if isinstance(place, Call) and place.output._node is value._node:
+                return row
+        return None
+
+    def _uses(self, value: Tensor) -> int:
+        """Count the arguments of recorded operations that a value is."""
+        nodes = self.run.nodes.values()
+        return sum(parent is value._node for node in nodes for parent in node.parents)
 
     def _only_here(self, parameter: Tensor, calls: list[Call]) -> bool:
         """Whether a parameter is used by the calls of the stack alone, so that δ sees all of its gradient."""
-        uses = Counter(
-            parent.number for node in self.run.nodes.values() for parent in node.parents if parent is not None
-        )
         here = sum(parameter is value for call in calls for value in vars(call.module).values())
-        return parameter._node is not None and uses[parameter._node.number] == here
+        return self._uses(parameter) == here
 
     def _base(self, row: Row) -> Array:
         place = self.places[id(row)]
@@ -192,7 +203,11 @@ class _Verification:
     def _along(self, row: Row, v: Array) -> Derivative:
         """Return the derivative of the loss when the row's value moves along v."""
         place, base = self.places[id(row)], self._base(row)
-        return derivative(lambda t: self.run.at(place, base + t * v), self.run.magnitude)
+        run = self.run
+        return derivative(lambda t: run.at(place, base + t * v) if t else run.value, run.magnitude)
+
+    def _scaled(self, row: Row, v: Array, scale: float) -> Derivative:
+        return self._along(row, scale * v)
 
     def _by_differences(self, row: Row) -> None:
         base = self._base(row)
@@ -201,13 +216,13 @@ class _Verification:
         row.entries = sampled(base.size, self.samples, self.rng, telling)
         values, errors = [], []
         for flat in row.entries:
-            v = np.zeros(base.shape)
+            unit = np.zeros(base.shape)
             index = np.unravel_index(int(flat), base.shape)
-            v[index] = scale[index]
-            found = self._along(row, v)
+            unit[index] = 1.0
+            found = by_entry(partial(self._scaled, row, unit), float(base[index]), float(scale[index]))
             row.kinks += not found.smooth
-            values.append(found.value / scale[index] if found.smooth else np.nan)
-            errors.append(found.error / scale[index])
+            values.append(found.value if found.smooth else np.nan)
+            errors.append(found.error)
         row.differences = np.array(values)
         self.entry_errors[id(row)] = np.array(errors)
         self.spreads[id(row)] = scale
@@ -241,12 +256,15 @@ class _Verification:
     def _from_differences(self, row: Row, column: Array, scale: float) -> float | None:
         """Return the largest disagreement; what differences cannot resolve counts as their own error."""
         smooth = np.isfinite(row.differences)
-        off = np.abs(column.reshape(-1)[row.entries] - row.differences)[smooth]
+        claimed = column.reshape(-1)[row.entries][smooth]
+        if not np.isfinite(claimed).all():
+            return float("inf")
+        off = np.abs(claimed - row.differences[smooth])
         errors = self.entry_errors[id(row)][smooth]
         compared = list(zip(off.tolist(), errors.tolist(), strict=True))
         for v, found in self.measured.get(id(row), []):
             length = float(np.sqrt(np.sum(v * v)))
-            if found.smooth and length:
+            if found.smooth and length and np.isfinite(column).all():
                 compared.append((abs(float(np.vdot(column, v)) - found.value) / length, found.error / length))
         if not compared:
             return None
@@ -264,7 +282,7 @@ class _Verification:
         if self.run.failure and not wrong:
             self.verdict.append(f"the backward pass fails: {self.run.failure}")
         if autograd and not wrong:
-            self._unrecorded(autograd)
+            self._unrecorded(autograd, rules)
         if by_delta is not None and not _near(by_delta, self.run.value):
             self.verdict.append(
                 f"the loss is {self.run.value:.12g}, by δ {by_delta:.12g}: {self._forward_parts(found)}"
@@ -283,7 +301,9 @@ class _Verification:
         first = wrong[0]
         before = len({check.operation for check in rules[: rules.index(first)]} - {first.operation})
         downstream = (
-            "it is the first of all" if not before else f"everything downstream ({before} operations) agrees"
+            "it is the first of all"
+            if not before
+            else f"everything downstream ({before} operation{'s' * (before > 1)}) agrees"
         )
         self.verdict.append(f"{downstream}; first disagreement at {first}")
         if first.diagnosis:
@@ -292,12 +312,18 @@ class _Verification:
             others = list(dict.fromkeys([f"`{check.operation}`" for check in wrong[1:]]))
             self.verdict.append(f"also wrong: {', '.join(others[:4])}{', …' if len(others) > 4 else ''}")
 
-    def _unrecorded(self, rows: list[Row]) -> None:
+    def _unrecorded(self, rows: list[Row], rules: list[RuleCheck]) -> None:
         """Every rule holds, and the gradient is wrong: the graph itself does not say how the loss depends."""
         row = rows[0]
+        if row.autograd is not None and not np.isfinite(row.autograd).all():
+            infinite = [check for check in rules if "not finite" in check.diagnosis]
+            cause = f": {infinite[0]} has an infinite derivative at these values" if infinite else ""
+            self.verdict.append(f"{row.title} by autograd is not finite{cause}")
+            return
         self.verdict.append(
-            f"every operation's rule holds, but {row.title} disagrees with the loss itself: a way to the loss is not "
-            "recorded (look for detach(), .data, no_grad() or plain NumPy on it)"
+            f"every operation's rule holds, but {row.title} disagrees with the loss itself: a way to the "
+            "loss is not recorded (look for detach(), .data, no_grad() or plain NumPy on it)"
+            + (", or the kinks named below add up to none" if any(check.kinks for check in rules) else "")
         )
         row.diagnosis = self._against_differences(row, row.autograd)
         if row.diagnosis:
@@ -369,8 +395,8 @@ class _Verification:
             moved = sum(row.entries.size for row in rows)
             total = sum(int(np.prod(row.shape)) for row in rows)
             self.notes.append(
-                f"differences moved {moved:,} of {total:,} entries one by one (chosen with seed {self.seed}), "
-                f"and the larger values also whole, along {DIRECTIONS} random directions each"
+                f"differences moved {moved:,} of {total:,} entries one by one (chosen with seed "
+                f"{self.seed}), and the larger values also whole, along {DIRECTIONS} random directions each"
             )
 
 
@@ -384,10 +410,11 @@ def _relative(a: Array, b: Array, scale: float) -> float:
     """Return the largest difference, relative to ``scale`` or to the arrays' own size."""
     if a.shape != b.shape:
         return float("inf")
-    scale = max(scale, float(np.max(np.abs(b), initial=0.0)))
-    off = float(np.max(np.abs(a - b), initial=0.0))
-    if not np.isfinite(off):
+    scale = max(scale, float(np.max(np.abs(b), where=np.isfinite(b), initial=0.0)))
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)):
         return float("inf")
+    off = float(np.max(np.abs(a[finite] - b[finite]), initial=0.0))
     return off / scale if scale else 0.0
 
 

@@ -1,4 +1,4 @@
-"""A float64 copy of a model, run and watched: every operation, every layer's call, and the loss when moved."""
+"""A float64 copy of a model, run and watched: every operation, every layer's call, the loss."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ class WatchedRun:
         again = self.at()
         if again != self.value:
             raise ValueError(
-                f"verify: the model gives the loss {self.value!r}, and run again {again!r}; it draws numbers from "
-                "a generator that is not one of its attributes, or keeps state outside its buffers"
+                f"verify: the model gives the loss {self.value!r}, and run again {again!r}; it draws numbers "
+                "from a generator that is not one of its attributes, or keeps state outside its buffers"
             )
 
     def _run(self, enabled: Any) -> tuple[Any, Any]:
@@ -146,14 +146,15 @@ class WatchedRun:
                 source.bit_generator.state = state
 
     def _swept(self) -> dict[int, Array]:
-        """Return ∂loss/∂node of every node, by the engine's own sweep; what it reached before a rule failed."""
+        """Return ∂loss/∂node by the engine's own sweep: of every node, or of those before a rule fails."""
         root = self.loss._node
         found: dict[int, Array] = {}
         if root is None:
             return found
         try:
-            for node, g, _ in sweep({root.number: np.ones(root.shape)}, self.nodes):
-                found[node.number] = np.array(g)
+            with np.errstate(all="ignore"):
+                for node, g, _ in sweep({root.number: np.ones(root.shape)}, self.nodes):
+                    found[node.number] = np.array(g)
         except RULE_ERRORS as error:
             self.failure = str(error)
         return found
@@ -199,7 +200,7 @@ class WatchedRun:
     # ------------------------------------------------------------------ names
 
     def gradient(self, tensor: Tensor) -> Array | None:
-        """Return ∂loss/∂tensor by autograd, zeros where none arrived, None where a rule had failed before."""
+        """Return ∂loss/∂tensor by autograd: zeros where none arrived, None where a rule has failed."""
         node = tensor._node
         found = self.gradients.get(node.number) if node is not None else None
         if found is not None:

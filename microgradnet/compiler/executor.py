@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,6 +164,9 @@ class Executor:
         if op.kind in STATIC and op.out is not None:
             lines.append(self._kernel(op, args, text(op.out)))
             return
+        if op.kind == "scalar" and op.out is not None:
+            lines.append(f"{self._local(op.out)} = {self._scalar(op, args)}")
+            return
         function = self.writer.name(op.function, "f")
         meta = dict(op.meta)
         if op.kind == "random" and meta.get("rng") is None:
@@ -176,6 +180,12 @@ class Executor:
             lines.append(f"{self._local(op.out)} = {call}")
         else:
             lines.append(f"{self._local(op.out)} = {self.writer.name(np.asarray, 'f')}({call})")
+
+    def _scalar(self, op: Operation, args: list[str]) -> str:
+        if op.function is operator.mul:
+            return " * ".join(args)
+        array = self.arrays.get(op.args[0])
+        return f"{self.writer.name(array.dot, 'd') if array is not None else args[0] + '.dot'}({args[1]})"
 
     def _kernel(self, op: Operation, args: list[str], out: str) -> str:
         name = self.writer.name
@@ -227,7 +237,10 @@ class Executor:
     def _returned(self, result: Any) -> str:
         name = self.writer.name
         if isinstance(result, Slot):
+            made = self.arrays.get(result)
             copy = f"{self._text(result)}.copy()"
+            if result.kind == "result" and made is None and not result.shape:
+                copy = f"{name(np.array, 'f')}({self._text(result)})"
             return f"{name(Tensor._box, 'f')}({copy}, None, [0])"
         if isinstance(result, tuple) and hasattr(result, "_fields"):
             return f"{name(type(result), 'f')}({', '.join([self._returned(item) for item in result])})"

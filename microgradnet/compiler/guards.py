@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from microgradnet.nn.module import Module
 from microgradnet.optim import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from microgradnet.compiler.executor import Writer
     from microgradnet.compiler.program import Slot
     from microgradnet.compiler.tracing import Tracer
@@ -31,6 +30,9 @@ class _Miss:
 MISS = _Miss()
 MORE = _Miss()
 """What a program returns where something has changed that it may be able to take over."""
+
+
+_PLAIN = (bool, int, float, np.generic, tuple)
 
 
 class Surroundings:
@@ -134,6 +136,7 @@ class Guard:
         self.tracer = tracer
         self.modules = list(surroundings.modules.values())
         self.optimizers = list(dict.fromkeys(tracer.optimizers))
+        self.thread = get_ident()
         self.enabled = current_scope.get().enabled
         self.now = now
         self.values = now()
@@ -189,13 +192,14 @@ class Guard:
             tests.append(f"{x}.shape != {slot.shape!r}")
             tests.append(f"{x}.dtype is not {name(slot.dtype, 'T')} and {x}.dtype != {name(slot.dtype, 'T')}")
             tests.append(f"{x}.strides != {slot.strides!r}")
+        tests.append(f"{name(get_ident, 'f')}() != {self.thread}")  # each thread has memory of its own
         tests.append(f"{name(current_scope.get, 'f')}().enabled is not {name(self.enabled, 's')}")
         if tests:
             writer.lines.append(f"if {' or '.join(tests)}: return {miss}")
-        tests = [f"{name(self.live, 'l')} != {name(self.frozen, 'l')}"]
+        tests = [f"{name(h, 'h')}[{k!r}] is not {name(tensor, 'w')}" for h, k, tensor in self.tensors]
+        tests.append(f"{name(self.live, 'l')} != {name(self.frozen, 'l')}")
         if self.values:
             tests.append(f"{name(self.now, 'f')}() != {name(self.values, 'l')}")
-        tests += [f"{name(h, 'h')}[{k!r}] is not {name(tensor, 'w')}" for h, k, tensor in self.tensors]
         for slot, array in arrays.items():
             if slot.kind == "state":
                 tests.append(f"{name(slot.source, 'w')}._array is not {name(array, 'a')}")
@@ -205,7 +209,8 @@ class Guard:
             tests.append(f"{n}.hooks" if not hooks else f"{n}.hooks != {name(dict(hooks), 's')}")
         tests += [f"{name(node, 'n')}.grad is not None" for node in self.tracer.absent]
         tests += [f"{name(node, 'n')}.grad is None" for node in self.tracer.present]
-        writer.lines.append(f"if {' or '.join(tests)}: return {more}")
+        errors = name((LookupError, ValueError, TypeError), "e")  # of what is gone, or compares like no number
+        writer.lines += ["try:", f"    if {' or '.join(tests)}: return {more}", f"except {errors}: return {more}"]
 
     @property
     def kinds(self) -> list[Any]:
@@ -229,13 +234,8 @@ class Guard:
         for slot, array in numbers.items():
             array[...] = slot.source.evaluate(known)
         self.hyper = hyper
-        names = {key for key, *_ in self._hyper_keys()}
-        for i, (live, frozen) in enumerate(zip(self.live, self.frozen, strict=True)):
-            if id(live) in names and live.keys() == frozen.keys():
-                self.frozen[i].update(
-                    {k: v for k, v in live.items() if isinstance(v, (bool, int, float, np.generic, tuple))}
-                )
+        groups = {group for group, _ in self.tracer.numbers}
+        for live, frozen in zip(self.live, self.frozen, strict=True):
+            if id(live) in groups and live.keys() == frozen.keys():
+                frozen.update({k: v for k, v in live.items() if isinstance(v, _PLAIN)})
         return True
-
-    def _hyper_keys(self) -> Iterator[tuple[int, str]]:
-        return iter(self.tracer.numbers)

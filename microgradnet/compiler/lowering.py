@@ -6,12 +6,12 @@ result to the last bit, the primitive is called as it is: a change of a forward 
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from microgradnet.compiler.program import Operation, Slot
-from microgradnet.ops import elementwise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,10 @@ def _turned(x: Any) -> Any:
     return x.T
 
 
+def _flat(x: Any) -> Any:
+    return x.reshape(-1)
+
+
 def _product(x: Any, w: Any) -> Any:
     return x.dot(w)
 
@@ -106,10 +110,15 @@ def _copied(x: Any) -> Any:
 
 def _sigmoid(b: Builder, x: Slot) -> Slot:
     y = b.ufunc(np.negative, x)
-    y = b.ufunc(np.minimum, y, b.constant(elementwise._LARGEST_EXPONENT[x.dtype]))  # noqa: SLF001
+    y = b.ufunc(np.minimum, y, b.constant(largest_exponent(x.dtype)))
     y = b.ufunc(np.exp, y)
     y = b.ufunc(np.add, y, 1.0)
     return b.ufunc(np.reciprocal, y)
+
+
+def largest_exponent(dtype: np.dtype[Any]) -> Any:
+    """Return the last number whose exp does not overflow."""
+    return np.asarray(np.nextafter(np.log(np.finfo(dtype).max), dtype.type(0)), dtype)
 
 
 def _softplus(b: Builder, x: Slot) -> Slot:
@@ -142,7 +151,12 @@ def _mean(b: Builder, x: Slot, *, axis: Any, keepdims: bool) -> Slot:
 
 def _squared_error(b: Builder, a: Any, y: Any, *, scale: float) -> Slot:
     d = b.ufunc(np.subtract, a, y)
-    return b.ufunc(np.multiply, _sum(b, b.ufunc(np.multiply, d, d), axis=None, keepdims=False), scale)
+    row = b.add("reshape", "view", _flat, d)
+    return b.add("mul", "scalar", operator.mul, b.add("dot", "scalar", _product, row, row), scale)
+
+
+def _sum_rows(b: Builder, x: Slot) -> Slot:
+    return _sum(b, x, axis=0, keepdims=False)
 
 
 def _finite_max(b: Builder, x: Slot, axis: Any) -> Slot:
@@ -184,6 +198,7 @@ LOWERINGS: dict[str, Lowering] = {
     "linear": _linear,
     "dot": _dot,
     "sum": _sum,
+    "sum_rows": _sum_rows,
     "mean": _mean,
     "squared_error": _squared_error,
     "softmax": _softmax,

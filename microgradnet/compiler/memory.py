@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 STATIC = {"ufunc", "reduce", "dot", "copy"}
 """Kinds of operations whose result lies where we say."""
+SMALL = 1 << 15
+"""Bytes up to which two buffers taken in turn are quicker than one that is updated in place: NumPy then has no
+overlap to think about."""
 LINE = 64
 """Buffers begin at multiples of a cache line."""
 
@@ -94,7 +97,7 @@ class Memory:
 
     def _in_place(self, op: Operation, i: int, held: dict[Slot, tuple[int, int]]) -> Slot | None:
         """Return the argument whose memory an elementwise operation may take over."""
-        if not op.elementwise or op.out is None:
+        if not op.elementwise or op.out is None or op.out.nbytes <= SMALL:
             return None
         for arg in op.slots:
             if arg in held and self._last.get(arg) == i and arg.like(op.out):

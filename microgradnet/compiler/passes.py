@@ -113,8 +113,9 @@ def _times_one(op: Operation) -> Slot | None:
         return None
     a, b = op.args
     for one, other in ((a, b), (b, a)):
-        if isinstance(one, Slot) and isinstance(other, Slot) and one.kind == "number" and one.value.item() == 1:
-            return other
+        if isinstance(one, Slot) and isinstance(other, Slot) and one.kind in {"number", "constant"}:
+            if not one.shape and one.value.item() == 1:
+                return other
     return None
 
 

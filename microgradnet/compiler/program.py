@@ -77,7 +77,7 @@ class Operation:
 
     name: str
     kind: str
-    """ufunc, reduce, dot and copy write to memory that is given to them; view needs none; call makes its own;
+    """scalar gives a NumPy number; ufunc, reduce, dot and copy write to memory that is given to them; view needs none; call makes its own;
     random is a call that draws numbers; check may raise, and has no result."""
     function: Callable[..., Any]
     args: tuple[Any, ...]

@@ -14,7 +14,7 @@ from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captur
 from microgradnet.compiler.lowering import lowered
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
 from microgradnet.compiler.tracing import Tracer
-from microgradnet.graph import no_grad, tracers
+from microgradnet.graph import no_grad, tracer, tracers
 from microgradnet.nn.module import Module
 from microgradnet.tensor import Tensor
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 MOST = 32
 """Programs that are kept at the same time; the one that was not used for longest is forgotten."""
+
+
+ALIKE = 4
+"""Programs of one signature that are kept: of earlier states of the model, or of other threads."""
 
 
 class Variant:
@@ -67,6 +71,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Replay the program of this signature; where there is none, trace it."""
+        if tracers and tracer() is not None:  # of an outer step, which records this one's operations as its own
+            return self._function(*args, **options)
         latest = self._latest
         if latest is not None and not options and latest.simple == len(args):
             found = latest(args)
@@ -87,29 +93,32 @@ class Compiled:
         return self._traced(args, options, key)
 
     def _traced(self, args: tuple[Any, ...], options: dict[str, Any], key: Any) -> Any:
-        if key in self._eager or tracers:
+        if key in self._eager:
             return self._function(*args, **options)
         self.traces += 1
         surroundings = Surroundings(self._function)
         now = captured(self._function)
-        tracer = Tracer(surroundings.contains)
+        recorder = Tracer(surroundings.contains)
         try:
-            with tracer:
-                given, named = _traced_arguments(tracer, args, options)
-                result = tracer.finish(self._function(*given, **named))
+            with recorder:
+                given, named = _traced_arguments(recorder, args, options)
+                result = recorder.finish(self._function(*given, **named))
         except CompileError as error:
             if self._fallback != "eager":
                 raise
             self._eager[key] = str(error)
             warnings.warn(f"{self.__name__} runs eagerly: {error}", stacklevel=3)
             return self._function(*args, **options)
-        program = tracer.program
-        if not tracer.once:
-            guard = Guard(tracer, surroundings, now)
+        program = recorder.program
+        if not recorder.once:
+            guard = Guard(recorder, surroundings, now)
             build(program)
             variant = Variant(key, program, guard)
             variant.simple = -1 if options or len(program.arguments) != len(args) else len(args)
-            self._variants = [v for v in self._variants[: MOST - 1] if not (v.key == key and _replaces(v))]
+            alike = [other for other in self._variants if other.key == key]
+            for other in [*alike[ALIKE - 1 :], *self._variants[MOST - 1 :]]:
+                if other in self._variants:
+                    self._variants.remove(other)
             self._variants.insert(0, variant)
             self._latest = variant
         return result
@@ -124,10 +133,6 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}: {len(self._variants)} programs>"
-
-
-def _replaces(variant: Variant) -> bool:
-    return False
 
 
 def build(program: Program) -> None:

@@ -10,6 +10,7 @@ network of Nielsen's book, for reading beside it.
 """
 
 from microgradnet.delta import network
+from microgradnet.delta.convolution import AvgPool2d, Conv2d, MaxPool2d
 from microgradnet.delta.costs import (
     BCECost,
     Cost,
@@ -39,9 +40,11 @@ from microgradnet.delta.network import Network
 from microgradnet.delta.stack import Backprop, Stack
 
 __all__ = [
+    "AvgPool2d",
     "BCECost",
     "Backprop",
     "BatchNorm",
+    "Conv2d",
     "Cost",
     "Dropout",
     "Flatten",
@@ -53,6 +56,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSECost",
+    "MaxPool2d",
     "NLLCost",
     "Network",
     "QuadraticCost",

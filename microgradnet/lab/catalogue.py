@@ -55,7 +55,8 @@ class Misconception:
     @property
     def program(self) -> str:
         """The program of the example."""
-        return inspect.getsource(self.example)
+        head, *lines = inspect.getsource(self.example).splitlines()
+        return "\n".join([head, *[line for line in lines if not line.strip().startswith('"""')]])
 
     def __str__(self) -> str:
         return (
@@ -68,8 +69,8 @@ CATALOGUE = (
     Misconception(
         "recursion",
         "Backpropagation is recursion: each value calls backward on the values that it was made of.",
-        "A value may hand its gradient on only when it is complete, that is when everything that uses the value "
-        "has been visited. That takes a reverse topological order, which plain recursion does not follow.",
+        "A value may hand its gradient on only when it is complete, that is when everything that uses the "
+        "value has been visited. That takes a reverse topological order, which recursion does not follow.",
         "a value that is used on two paths gets the right gradient, but what lies below it misses a part",
         "in a chain, or where the paths join at a leaf: nothing lies below, and the order does not matter",
         demonstrations.diamond,
@@ -78,7 +79,7 @@ CATALOGUE = (
     Misconception(
         "overwrite",
         "The gradient of a value is what the operation that uses it hands back: x.grad = …",
-        "Where a value is used more than once, the multivariable chain rule adds the paths up: x.grad += …",
+        "Where a value is used more than once, the chain rule adds the paths up: x.grad += …",
         "only the last path that is visited counts: x·x has the derivative x in place of 2x",
         "wherever every value is used once, as in a plain chain of layers; it breaks with shared weights, "
         "residual connections and recurrent networks",
@@ -88,10 +89,10 @@ CATALOGUE = (
     Misconception(
         "no_unbroadcast",
         "The gradient of b in x + b is just g.",
-        "b was repeated to the shape of x, and each of its copies has a gradient: b's is their sum, in b's shape.",
+        "b was repeated to the shape of x, and each copy has a gradient: b's is their sum, in b's shape.",
         "the gradient has the shape of the result, not of the parameter; a rule that meets it further down "
         "fails, or an update broadcasts silently",
-        "for a batch of one or equal shapes, and in operations that sum by their own rule, as a linear layer's",
+        "for equal shapes, and in operations that sum by their own rule, such as a linear layer's",
         demonstrations.bias,
         engines.no_unbroadcast,
     ),

@@ -11,19 +11,19 @@ import numpy as np
 
 from microgradnet.backprop import sweep
 from microgradnet.graph import ancestors, enclosing_modules
+from microgradnet.html_table import table
 from microgradnet.lab.catalogue import Misconception, dropout_in_eval, named
+from microgradnet.lab.wording import relation, same, side_by_side
 from microgradnet.nn import Dropout
 from microgradnet.nn.module import Module
 from microgradnet.ops import generator
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from microgradnet.graph import Array, Node
     from microgradnet.lab.engines import Gradients
-
-FEW = 4  # numbers of an array that a line has room for
 
 
 @dataclass(frozen=True)
@@ -37,42 +37,29 @@ class Entry:
     users: tuple[str, ...]
     """The operations that hand this node its gradient."""
 
+    batch: int | None = None
+    """How many examples there were, where that is known."""
+
     @property
     def agrees(self) -> bool:
         """Whether both are the same but for rounding."""
-        right, wrong = self.right, self.wrong
-        if wrong is None or wrong.shape != right.shape:
-            return False
-        tolerance = float(np.sqrt(np.finfo(right.dtype).eps)) * float(np.max(np.abs(right), initial=0))
-        return bool(np.all(np.abs(wrong - right) <= tolerance))
+        return self.wrong is not None and same(self.wrong, self.right)
 
     @property
     def how(self) -> str:
         """How the wrong gradient differs, in a few words."""
-        right, wrong = self.right, self.wrong
         if self.agrees:
             return "="
-        if wrong is None:
+        if self.wrong is None:
             return "none arrived"
-        if wrong.shape != right.shape:
-            return f"shape {wrong.shape}, not {right.shape}"
-        if not np.any(wrong):
-            return "zero"
-        ratio = float(np.sum(wrong * right) / np.sum(right * right)) if np.any(right) else 0.0
-        if np.allclose(wrong, ratio * right, rtol=1e-4, atol=1e-6 * float(np.max(np.abs(wrong)))):
-            return "wrong sign" if abs(ratio + 1) < 1e-6 else f"× {ratio:.4g}"
-        return "differs"
+        if self.wrong.shape != self.right.shape:
+            return f"shape {self.wrong.shape}, not {self.right.shape}"
+        counts = {"the batch size N": self.batch} if self.batch else None
+        return relation(self.wrong, self.right, counts) or "differs"
 
     def cells(self) -> tuple[str, str]:
         """Return both gradients as short texts: all of a few numbers, or the entry that differs most."""
-        right, wrong = self.right, self.wrong
-        if wrong is None or wrong.shape != right.shape:
-            return _numbers(right), "—" if wrong is None else _numbers(wrong)
-        if right.size <= FEW:
-            return _numbers(right), _numbers(wrong)
-        worst = np.unravel_index(int(np.argmax(np.abs(wrong - right))), right.shape)
-        index = ", ".join([str(int(i)) for i in worst])
-        return f"[{index}] {right[worst]:.4g}", f"[{index}] {wrong[worst]:.4g}"
+        return side_by_side(self.right, self.wrong)
 
 
 @dataclass(frozen=True)
@@ -109,9 +96,12 @@ class Comparison:
         if first is None:
             return f"No difference here. It hides {self.misconception.hides}."
         before = self.nodes.index(first)
-        users = f", which gets its gradient from {' and '.join(first.users)}" if first.users else ""
-        others = f"the {before} nodes before it agree" if before > 1 else "the node before it agrees"
-        return f"In backward order they part at {first.name}{users}; {others if before else 'it is the first'}."
+        hand = "hand" if len(first.users) > 1 else "hands"
+        users = f", with what {' and '.join(first.users)} {hand} it" if first.users else ""
+        agreeing = {0: "it is the first node", 1: "the node before it agrees"}.get(
+            before, f"the {before} nodes before it, in backward order, agree"
+        )
+        return f"They part at {first.name}{users}; {agreeing}."
 
     def _table(self) -> list[tuple[str, str, str, str]]:
         shown = list(self.gradients)
@@ -140,15 +130,9 @@ class Comparison:
         return "\n".join([*lines, "", *self._sentences()])
 
     def _repr_html_(self) -> str:
-        rows = [
-            f"<tr><td>{'</td><td>'.join([html.escape(cell) for cell in row])}</td></tr>" for row in self._table()
-        ]
+        shown = table(self._table(), ["gradient of", "right", "wrong", ""], self.misconception.belief)
         program = f"<pre>{html.escape(self.program)}</pre>" if self.program else ""
-        return (
-            f"<p><b>{self.misconception.name}</b>: “{html.escape(self.misconception.belief)}”</p>{program}"
-            "<table><tr><th>gradient of</th><th>right</th><th>wrong</th><th></th></tr>"
-            f"{''.join(rows)}</table><p>{'<br>'.join([html.escape(s) for s in self._sentences()])}</p>"
-        )
+        return f"{program}{shown}<p>{'<br>'.join([html.escape(s) for s in self._sentences()])}</p>"
 
 
 def compare(
@@ -187,8 +171,8 @@ def compare(
       gradient of  right  wrong
       w            [3 5]  [1 2]  differs
     <BLANKLINE>
-    In backward order they part at w, which gets its gradient from sum#4 and mul#2; the 4 nodes before it agree.
-    In truth: Where a value is used more than once, the multivariable chain rule adds the paths up: x.grad += …
+    They part at w, with what sum#4 and mul#2 hand it; the 4 nodes before it, in backward order, agree.
+    In truth: Where a value is used more than once, the chain rule adds the paths up: x.grad += …
     """
     wrong_idea = named(misconception)
     if isinstance(model, Tensor):
@@ -197,18 +181,21 @@ def compare(
                 f"lab.compare: {misconception} is about the mode of a model; "
                 f"write compare({misconception!r}, model, loss_fn, x, y)"
             )
-        return _compared(wrong_idea, model, {})
+        return _compared(wrong_idea, model)
     if loss_fn is None:
-        raise ValueError("lab.compare: a model needs its loss and data; write compare(name, model, loss_fn, x, y)")
+        raise ValueError(
+            "lab.compare: a model needs its loss and data; write compare(name, model, loss_fn, x, y)"
+        )
     before = generator().bit_generator.state
     try:
         right = _float64(model)
         if wrong_idea.engine is not None:
-            return _compared(wrong_idea, _loss(right, loss_fn, x, y), _paths(right))
+            return _compared(wrong_idea, _loss(right, loss_fn, x, y), paths=_Paths.of(right), batch=len(x))
         wrong = _float64(model)
         dropout_in_eval(wrong)
         wrong_loss = _loss(wrong, loss_fn, x, y)
-        return _compared(wrong_idea, _loss(right.eval(), loss_fn, x, y), _paths(right), wrong_loss)
+        loss = _loss(right.eval(), loss_fn, x, y)
+        return _compared(wrong_idea, loss, wrong_loss, paths=_Paths.of(right), batch=len(x))
     finally:
         generator().bit_generator.state = before
 
@@ -221,17 +208,16 @@ def demonstrate(misconception: str) -> Comparison:
     sign_error: “The derivative of (t − y)² is 2 (t − y).”
     <BLANKLINE>
         def error() -> Tensor:
-            """The target minus the output, squared."""
             w = Tensor(2.0, requires_grad=True, name="w")
             t = Tensor(1.0, requires_grad=True, name="t")
             return (t - 3 * w) ** 2
     <BLANKLINE>
       gradient of  right  wrong
-      w               30    -30  wrong sign
+      w               30    -30  −1 × the true gradient: the sign is wrong
       t              -10    -10  =
-      mul#3           10    -10  wrong sign
+      mul#3           10    -10  −1 × the true gradient: the sign is wrong
     <BLANKLINE>
-    In backward order they part at mul#3, which gets its gradient from sub#4; the 2 nodes before it agree.
+    They part at mul#3, with what sub#4 hands it; the 2 nodes before it, in backward order, agree.
     In truth: By y there is a minus, the inner derivative: −2 (t − y). Likewise for −x, a/b by b, cos x.
     """
     wrong_idea = named(misconception)
@@ -240,11 +226,49 @@ def demonstrate(misconception: str) -> Comparison:
     return Comparison(report.misconception, report.losses, report.nodes, report.failure, wrong_idea.program)
 
 
+# ---------------------------------------------------------------------- names
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """What the parts of a model are called: parameters by the number of their node, layers by identity."""
+
+    parameters: Mapping[int, str]
+    layers: Mapping[int, str]
+
+    @classmethod
+    def of(cls, model: Module) -> _Paths:
+        """Walk a model."""
+        return cls(
+            {p._node.number: name for name, p in model.named_parameters() if p._node is not None},
+            {id(layer): name for name, layer in model.named_modules() if name},
+        )
+
+    def name(self, node: Node, place: int) -> str:
+        """Name a leaf by its name or path, an operation by its place in the graph and its layer."""
+        given = node.name or self.parameters.get(node.number)
+        if given:
+            return given
+        if node.primitive is None:
+            return f"leaf#{place}"
+        layer = node.scope.module if node.scope else None
+        where = "" if layer is None else f" ({self.layers.get(id(layer)) or type(layer).__name__})"
+        return f"{node.primitive.name}#{place}{where}"
+
+
+_NOWHERE = _Paths({}, {})
+
+
 # ---------------------------------------------------------------------- the two passes
 
 
 def _compared(
-    wrong_idea: Misconception, loss: Tensor, paths: Mapping[int, str], wrong_loss: Tensor | None = None
+    wrong_idea: Misconception,
+    loss: Tensor,
+    wrong_loss: Tensor | None = None,
+    *,
+    paths: _Paths = _NOWHERE,
+    batch: int | None = None,
 ) -> Comparison:
     root = _root(loss)
     right = {number: wrong_idea.passes * g for number, g in _right(root).items()}
@@ -258,7 +282,7 @@ def _compared(
         except ValueError as error:  # shapes that do not fit: what a wrong engine may run into
             failure = str(error)
     nodes = ancestors([root], only_differentiable=True)
-    names = _names(nodes, paths)
+    names = {number: paths.name(nodes[number], place) for place, number in enumerate(sorted(nodes), 1)}
     users: dict[int, list[str]] = {number: [] for number in nodes}
     for number in sorted(nodes, reverse=True):
         for i, _ in nodes[number].pulls:
@@ -266,7 +290,7 @@ def _compared(
             if parent is not None and parent.number in users and names[number] not in users[parent.number]:
                 users[parent.number].append(names[number])
     entries = [
-        Entry(names[n], right[n], wrong.get(n), nodes[n].primitive is None, tuple(users[n]))
+        Entry(names[n], right[n], wrong.get(n), nodes[n].primitive is None, tuple(users[n]), batch)
         for n in sorted(right, reverse=True)
     ]
     losses = (float(loss.item()), float((loss if wrong_loss is None else wrong_loss).item()))
@@ -321,42 +345,3 @@ def _loss(model: Module, loss_fn: Callable[[Any, Any], Any], x: Any, y: Any) -> 
     inputs, targets = [value.data if isinstance(value, Tensor) else value for value in (x, y)]
     own = _float64(loss_fn) if isinstance(loss_fn, Module) else loss_fn
     return own(model(inputs), targets)
-
-
-# ---------------------------------------------------------------------- names
-
-
-def _paths(model: Module) -> dict[int, str]:
-    """Return the path of every parameter, by the number of its node."""
-    return {
-        parameter._node.number: name
-        for name, parameter in model.named_parameters()
-        if parameter._node is not None
-    }
-
-
-def _names(nodes: Mapping[int, Node], paths: Mapping[int, str]) -> dict[int, str]:
-    """Name each node: a leaf by its name or path, an operation by its place in the graph and its layer."""
-    return {
-        number: _name(nodes[number], place, paths) for place, number in enumerate(sorted(nodes), start=1)
-    }
-
-
-def _name(node: Node, place: int, paths: Mapping[int, str]) -> str:
-    given = node.name or paths.get(node.number)
-    if given:
-        return given
-    if node.primitive is None:
-        return f"leaf#{place}"
-    layer = node.scope.module if node.scope else None
-    where = "" if layer is None else f" ({type(layer).__name__})"
-    return f"{node.primitive.name}#{place}{where}"
-
-
-def _numbers(array: Array) -> str:
-    """Write a few numbers, nested as the array is; of more, how many there are."""
-    if array.size > FEW:
-        return f"{'×'.join([str(n) for n in array.shape])} numbers"
-    if array.ndim:
-        return f"[{' '.join([_numbers(part) for part in array])}]"
-    return f"{float(array) + 0.0:.4g}"

@@ -14,6 +14,7 @@ from microgradnet.nn.activations import (
 )
 from microgradnet.nn.containers import Flatten, Sequential
 from microgradnet.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from microgradnet.nn.hopfield import Hopfield, ModernHopfield
 from microgradnet.nn.linear import Embedding, Linear
 from microgradnet.nn.losses import (
     BCELoss,
@@ -28,13 +29,16 @@ from microgradnet.nn.losses import (
 )
 from microgradnet.nn.module import Module
 from microgradnet.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from microgradnet.nn.perceptron import Perceptron
 from microgradnet.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from microgradnet.nn.rbm import RBM
 from microgradnet.nn.regularization import Dropout, Dropout2d
 from microgradnet.tensor import Parameter
 
 __all__ = [
     "ELU",
     "GELU",
+    "RBM",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BCELoss",
@@ -49,6 +53,7 @@ __all__ = [
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "Hopfield",
     "HuberLoss",
     "L1Loss",
     "LayerNorm",
@@ -58,9 +63,11 @@ __all__ = [
     "Loss",
     "MSELoss",
     "MaxPool2d",
+    "ModernHopfield",
     "Module",
     "NLLLoss",
     "Parameter",
+    "Perceptron",
     "QuadraticLoss",
     "ReLU",
     "Sequential",

@@ -83,6 +83,8 @@ class Module:
         return tuple([self._tensor(x, dtype) for x in inputs])
 
     def _tensor(self, x: Any, dtype: np.dtype[Any] | None) -> Any:
+        if type(x) is np.ndarray and x.dtype is dtype:
+            return Tensor._box(x, None, [0])
         if isinstance(x, list) and _holds_numbers(x):
             x = np.asarray(x)
         if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "fiub":

@@ -112,11 +112,13 @@ def _add_rows(x: Array, g: Array, w: Array, stride: Pair, dilation: Pair, groups
     """
     (kernel, wide), (out, *row) = w.shape[2:], g.shape[1:]
     per = w.shape[0] // groups
-    moved = np.zeros((groups, kernel, per, x.shape[1], *row), g.dtype)
+    moved = np.empty((groups, kernel, per, x.shape[1], *row), g.dtype)
     for i in range(kernel):
-        moved[:, i, :, i * dilation[0] : i * dilation[0] + out] = g.reshape(groups, per, out, *row)
-    weight = w.reshape(groups, per, -1, kernel, wide).transpose(0, 2, 4, 3, 1)
-    columns = weight.reshape(groups, -1, kernel * per) @ moved.reshape(groups, kernel * per, -1)
+        first, last = i * dilation[0], i * dilation[0] + out
+        moved[:, i, :, :first] = moved[:, i, :, last:] = 0
+        moved[:, i, :, first:last] = g.reshape(groups, per, out, *row)
+    weight = w.reshape(groups, per, w.shape[1], kernel, wide).transpose(0, 2, 4, 3, 1)
+    columns = weight.reshape(groups, w.shape[1] * wide, -1) @ moved.reshape(groups, kernel * per, -1)
     columns = columns.reshape(x.shape[0], wide, x.shape[1], *row)
     view = windows(x, (1, wide), (1, stride[1]), dilation, (x.shape[1], row[0]))
     for j in range(wide):

@@ -55,54 +55,63 @@ def _max_forward(x: Any, *, kernel: Pair, stride: Pair, padding: Sides, dilation
     return batch_first(y)
 
 
-def _winners_forward(y: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair) -> Any:
-    """Number the kernel position of each window's first largest pixel: how many before it are not."""
-    x, y = padded(batch_last(x), padding, math.nan), batch_last(y)  # nothing equals NaN: padding never wins
+def _winners(
+    y: Array, x: Array, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair
+) -> Iterator[Array]:
+    """Yield, for each kernel position in reading order, which windows (C, OH, OW, N) have their winner there.
+
+    The first of the largest wins. Where none was found before the last position, it is there.
+    """
+    x = padded(batch_last(x), padding, math.nan)  # nothing equals NaN: padding never wins
     searching = np.ones(y.shape, bool)
-    winners = np.zeros(y.shape, np.min_scalar_type(kernel[0] * kernel[1]))
     *pixels, _ = _pixels(x, kernel, stride, dilation, (y.shape[1], y.shape[2]))
     for pixel in pixels:
-        searching &= pixel != y
-        winners += searching
-    return batch_first(winners)
+        won = pixel == y
+        won &= searching
+        searching ^= won
+        yield won
+    yield searching
 
 
 def _route_forward(
-    g: Any, winners: Any, *, size: Pair, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair
+    g: Any, y: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair
 ) -> Any:
-    x, winners = _images(g, size, padding), batch_last(winners)
-    g = batch_last(g)
+    """Add the gradient of each window to its winner."""
     disjoint = dilation == (1, 1) and kernel[0] <= stride[0] and kernel[1] <= stride[1]
-    for k, pixel in enumerate(_pixels(x, kernel, stride, dilation, (g.shape[1], g.shape[2]))):
+    images = _images(g, x.shape[2:], padding)
+    g, y = batch_last(g), batch_last(y)
+    pixels = _pixels(images, kernel, stride, dilation, (y.shape[1], y.shape[2]))
+    for pixel, won in zip(pixels, _winners(y, x, kernel, stride, padding, dilation), strict=True):
         if disjoint:
-            np.multiply(g, winners == k, out=pixel)
+            np.multiply(g, won, out=pixel)
         else:
-            np.add(pixel, g * (winners == k), out=pixel)
-    return batch_first(unpadded(x, padding))
+            np.add(pixel, g * won, out=pixel)
+    return batch_first(unpadded(images, padding))
 
 
-def _pick_forward(x: Any, winners: Any, *, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair) -> Any:
-    x, winners = padded(batch_last(x), padding), batch_last(winners)
-    y = np.zeros(winners.shape, x.dtype)
-    for k, pixel in enumerate(_pixels(x, kernel, stride, dilation, (y.shape[1], y.shape[2]))):
-        y += pixel * (winners == k)
-    return batch_first(y)
+def _pick_forward(
+    h: Any, y: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Sides, dilation: Pair
+) -> Any:
+    """Take from h what stands where the winners of x are."""
+    y = batch_last(y)
+    picked = np.zeros(y.shape, h.dtype)
+    pixels = _pixels(padded(batch_last(h), padding), kernel, stride, dilation, (y.shape[1], y.shape[2]))
+    for pixel, won in zip(pixels, _winners(y, x, kernel, stride, padding, dilation), strict=True):
+        picked += pixel * won
+    return batch_first(picked)
 
 
-_winners = Primitive("winners", _winners_forward, None, None)
-_pick: Primitive = Primitive(
-    "pick",
-    _pick_forward,
-    lambda g, _y, _x, winners, **meta: _route(g, winners, size=_x.shape[2:], **meta),
-    None,
+# Which pixel wins is piecewise constant: only g and h have a gradient.
+_route: Primitive = Primitive(
+    "route", _route_forward, lambda h, _r, _g, y, x, **meta: _pick(h, y, x, **meta), None, None
 )
-_route = Primitive(
-    "route", _route_forward, lambda h, _x, _g, winners, *, size, **meta: _pick(h, winners, **meta), None
+_pick: Primitive = Primitive(
+    "pick", _pick_forward, lambda g, _p, _h, y, x, **meta: _route(g, y, x, **meta), None, None
 )
 _max_pool2d = Primitive(
     "max_pool2d",
     _max_forward,
-    lambda g, y, x, **meta: _route(g, _winners(y, x, **meta), size=x.shape[2:], **meta),
+    lambda g, y, x, **meta: _route(g, y, x, **meta),  # noqa: PLW0108 - the names say what is read
 )
 
 
@@ -132,7 +141,8 @@ def _shares(size: Pair, kernel: Pair, stride: Pair, padding: Sides, counts_paddi
         return 1 / (kernel[0] * kernel[1])
     out = count(size, kernel, stride, padding, (1, 1))
     ones = padded(np.ones((1, *size, 1), dtype), padding)
-    return 1 / sum(_pixels(ones, kernel, stride, (1, 1), out))[0]
+    pixels = np.stack(list(_pixels(ones, kernel, stride, (1, 1), out)))
+    return 1 / pixels.sum(axis=0)[0]
 
 
 def _average_forward(x: Any, *, kernel: Pair, stride: Pair, padding: Sides, counts_padding: bool) -> Any:
@@ -158,7 +168,9 @@ def _spread_forward(
 _avg_pool2d: Primitive = Primitive(
     "avg_pool2d", _average_forward, lambda g, _y, _x, **meta: _spread(g, size=_x.shape[2:], **meta)
 )
-_spread = Primitive("spread", _spread_forward, lambda h, _x, _g, *, size, **meta: _avg_pool2d(h, **meta))
+_spread: Primitive = Primitive(
+    "spread", _spread_forward, lambda h, _x, _g, *, size, **meta: _avg_pool2d(h, **meta)
+)
 
 
 def avg_pool2d(

@@ -212,14 +212,14 @@ def index(x: Any, key: Any) -> Any:
         if part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)):
             spec.append(part)
         else:
-            array = valued(part)
+            array = fixed(np.asarray(part)) if isinstance(part, (list, tuple)) else valued(part)
             if array.dtype.kind not in "iub":
                 if math.prod(array.shape):
                     message = (
                         f"an index must hold integers or booleans, not {array.dtype}; write `.astype(int)`"
                     )
                     raise IndexError(message)
-                array = array.astype(int)
+                array = fixed(array.astype(int))
             arrays.append(array)
             spec.append(HERE)
     return _index(x, *arrays, spec=tuple(spec))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from microgradnet.graph import Array
 
 Pair: TypeAlias = "tuple[int, int]"
@@ -18,7 +17,7 @@ Sides: TypeAlias = "tuple[Pair, Pair]"
 
 def pair(value: int | Sequence[int], caller: str, name: str, least: int) -> Pair:
     """Return one number for both axes as a pair, and refuse what is below the least."""
-    numbers = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    numbers: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) and n >= least for n in numbers):
         message = f"{caller}: {name} must be an integer of at least {least}, or two of them, not {value!r}"
         raise ValueError(message)

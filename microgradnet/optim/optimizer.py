@@ -111,16 +111,15 @@ class Optimizer:
             self.check(group)
             hyper = {name: _plain(group[name]) for name in self.defaults}
             for p in group["params"]:
-                state, g = next(states), p.grad
+                state, g, array = next(states), p.grad, p._array
                 if g is None:
                     continue
-                array = p._array
                 if array.size > BLOCK and array.flags.c_contiguous:
                     self._update_in_blocks(p, g, state, hyper)
                     continue
                 arrays = {name: state[name]._array for name in state} if state else state
                 change, kept = rule(array, g, arrays, **hyper)
-                for name, value in kept.items():  # first, since it may be a view of the old parameter
+                for name, value in kept.items() if kept else ():  # first, since it may be a view of the old parameter
                     if name in state:
                         assign(state[name], value)
                     else:
@@ -237,4 +236,4 @@ def _fitting(saved: Mapping[Any, Any], parameters: list[Tensor]) -> list[dict[st
 
 def _plain(value: Any) -> Any:
     """Turn a NumPy number into Python's, which leaves float32 arithmetic float32."""
-    return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+    return value if type(value) in (float, bool, int) or not hasattr(value, "item") else value.item()

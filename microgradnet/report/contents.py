@@ -165,7 +165,7 @@ def _verified(run: Run) -> Section:
         "every gradient of the trained network three ways, on a few training examples: by autograd, by the "
         "hand-derived δ equations, by finite differences; the columns show how far any two are apart"
     )
-    return Section(title, paragraph(words) + found._repr_html_())
+    return Section(title, f'{paragraph(words)}<div class="scroll">{found._repr_html_()}</div>')
 
 
 def _weights(run: Run) -> Section:

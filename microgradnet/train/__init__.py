@@ -1,5 +1,6 @@
 """Training: ``fit``, and ``epochs`` as a generator of records; metrics, history, and where it broke."""
 
+from microgradnet.train.diagnosis import diagnose
 from microgradnet.train.diverged import DivergedError, first_not_finite
 from microgradnet.train.loop import epochs, evaluate, fit, in_mode
 from microgradnet.train.metrics import METRICS, accuracy
@@ -14,6 +15,7 @@ __all__ = [
     "Record",
     "Watch",
     "accuracy",
+    "diagnose",
     "epochs",
     "evaluate",
     "first_not_finite",

@@ -34,6 +34,7 @@ SHAPES: dict[str, dict[str, str]] = {
     "loss": {"shape": "box", "style": "rounded,filled", "penwidth": "3"},
 }
 
+MANY = 200  # nodes, of a picture whose layout is to be quick rather than the best
 COMPUTED = ("operation", "module", "fold", "output", "loss")
 
 
@@ -66,6 +67,8 @@ def to_digraph(
     graph.attr(
         "edge", fontname=FONT, fontsize="9", fontcolor=colours.faint, color=colours.edge, arrowsize="0.7"
     )
+    if len(picture.nodes) > MANY:
+        graph.attr(nslimit="0.2", nslimit1="0.2", mclimit="0.1")
     _nodes(graph, picture, colours, label or _label)
     for i, edge in enumerate(picture.edges, 1):
         tail, head = picture.nodes[edge.tail - 1], picture.nodes[edge.head - 1]

@@ -146,6 +146,7 @@ def draw(
             inputs=examples,
             limit=limit,
             roll=roll,
+            ranked=format == "graphviz",
         ),
     )
     if format == "text":

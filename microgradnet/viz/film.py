@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ANIMATION = "animation.gif"
 GRID = (28, 44)  # cells of the largest grid
 LINES = 4  # of the text under the picture
+WIDE_LETTER = 9  # points, at the size of that text
 RESOLUTION = 96  # pixels per inch, of the animation
 
 
@@ -90,7 +91,8 @@ class _Film:
 
     def __init__(self, recorded: Pass, direction: str, theme: str) -> None:
         self.recorded, self.direction, self.theme = recorded, direction, theme
-        self.grids: dict[tuple[int, str], Grid] = {}
+        lines = [line for number in range(len(recorded.steps)) for line in _words(recorded, number)]
+        self.caption = WIDE_LETTER * max(map(len, lines))  # points: as wide in every frame
         self.rooms: dict[tuple[int, str], tuple[int, int]] = {}
         for node, facts in zip(recorded.picture.nodes, recorded.facts, strict=True):
             for kind, array in (("value", facts.value), ("gradient", facts.gradient)):
@@ -123,7 +125,9 @@ class _Film:
         self._emphasise(graph, step, colours)
         words = [as_html(line) for line in _words(self.recorded, number)]
         words += ["&#160;"] * (LINES - len(words))
-        rows = "".join([f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in words[:LINES]])
+        rows = "".join(
+            [f'<TR><TD ALIGN="LEFT" WIDTH="{self.caption}">{line}</TD></TR>' for line in words[:LINES]]
+        )
         graph.attr(label=f"<{table(rows, 1)}>", labelloc="b", fontsize="13")
         return graph
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWABLE = ("shape", "dtype", "value", "grad", "backward", "source")
 MOST_MINIATURES = 150  # nodes of a picture that has room for grids of coloured cells
+MOST_PIECES, SMALLEST_LIMIT = 8000, 40  # what Graphviz lays out in seconds; nodes that are drawn in any case
 MOST_PARALLEL = 8  # edges between the same two nodes; more are drawn as one that says how many
 
 
@@ -73,6 +74,7 @@ class Wishes:
     inputs: tuple[int, ...] = ()  # the numbers of the nodes that are example inputs
     limit: int = 2000
     roll: bool = False
+    ranked: bool = True  # whether Graphviz lays it out
 
 
 @dataclass
@@ -203,25 +205,62 @@ class Builder:
         groups = self._groups(self.depth)
         deepest = max([len(self.calls.chain(c.number)) for c in self.calls.clusters], default=0)
         open_levels = deepest if self.depth is None else min(deepest, self.depth)
-        while len(set(groups)) > limit and open_levels:
+        while (len(set(groups)) > limit or self._is_long(groups)) and open_levels:
             open_levels -= 1
             self.depth = open_levels
             groups = self._groups(open_levels)
         if self.depth != self.wishes.depth:
+            few = len(self.items) <= limit
+            reason = "with edges too long to be laid out soon" if few else f"more than limit={limit:,}"
             self.notes.append(
-                f"the graph has {len(self.items):,} nodes, more than limit={limit:,}: "
-                f"modules are closed (depth={self.depth})"
+                f"the graph has {len(self.items):,} nodes, {reason}: modules are closed (depth={self.depth})"
             )
         drawn = list(dict.fromkeys(groups))
-        if len(drawn) > limit:
-            half = limit // 2
-            kept = {*drawn[:half], *drawn[len(drawn) - half :], *self.roots}
-            self.notes.append(
-                f"{len(drawn):,} nodes are more than limit={limit:,}: "
-                f"the {len(drawn) - len(kept):,} in the middle are one box"
+        fitting, kept = self._folded(groups, drawn, limit)
+        while self._is_long(fitting) and limit > SMALLEST_LIMIT:
+            limit = min(limit, len(drawn)) * 2 // 3
+            fitting, kept = self._folded(groups, drawn, limit)
+        if kept:
+            few = len(drawn) <= self.wishes.limit
+            reason = (
+                "have edges too long to be laid out soon"
+                if few
+                else f"are more than limit={self.wishes.limit:,}"
             )
-            groups = [group if group in kept else self.fold for group in groups]
-        return groups
+            self.notes.append(
+                f"{len(drawn):,} nodes {reason}: the {len(drawn) - len(kept):,} in the middle are one box"
+            )
+        return fitting
+
+    def _folded(self, groups: list[int], drawn: list[int], limit: int) -> tuple[list[int], dict[int, None]]:
+        """Return the groups with the middle of what is drawn as one, and what is kept beside it."""
+        if len(drawn) <= limit:
+            return groups, {}
+        half = limit // 2
+        kept = dict.fromkeys([*drawn[:half], *drawn[len(drawn) - half :], *self.roots])
+        return [group if group in kept else self.fold for group in groups], kept
+
+    def _is_long(self, groups: list[int]) -> bool:
+        """Whether a layout in ranks would be too much work.
+
+        Graphviz cuts an edge into one piece per rank, and its time grows faster than the number of pieces.
+        """
+        return self.wishes.ranked and self._pieces(groups) > MOST_PIECES
+
+    def _pieces(self, groups: list[int]) -> int:
+        """Return how many ranks all edges together cross, about."""
+        ranks: dict[int, int] = {}
+        edges: dict[tuple[int, int], None] = {}
+        for i, item in enumerate(self.items):
+            head = groups[i]
+            for argument in item.arguments.values():
+                if (tail := groups[argument]) != head:
+                    ranks[head] = max(ranks.get(head, 0), ranks.get(tail, 0) + 1)
+                    edges[tail, head] = None
+        starts: dict[int, int] = {}  # a leaf stands just before its first use
+        for tail, head in edges:
+            starts[tail] = min(starts.get(tail, ranks[head] - 1), ranks[head] - 1)
+        return sum([max(0, ranks[head] - ranks.get(tail, starts[tail])) for tail, head in edges])
 
     # ------------------------------------------------------------------ the picture
 
@@ -261,7 +300,7 @@ class Builder:
         """Return every edge of an operation; into a box, every value that enters it once; in a roll, once."""
         edges: list[PictureEdge] = []
         entered: set[tuple[int, ...]] = set()
-        times = self.rolls.times
+        twins, times = self.rolls.twins, self.rolls.times
         for i, item in enumerate(self.items):
             head = groups[i]
             for position, argument in item.arguments.items():
@@ -270,20 +309,20 @@ class Builder:
                     continue
                 key: tuple[int, ...] = ()
                 if head < 0:
-                    key = (tail if tail == self.fold else self.rolls.twins.get(argument, argument), head)
+                    key = (tail if tail == self.fold else twins.get(argument, argument), head)
                 elif head in times:
                     key = (tail, head, position)
                 if key and key in entered:
                     continue
                 entered.add(key)
-                again = tail >= head >= 0
+                again = i in twins and twins.get(argument, argument) in times  # from one to the next
                 edges.append(
                     PictureEdge(
                         numbers[tail],
                         numbers[head],
                         position,
                         _carried(self.items[argument].shape)
-                        + (f" again, {times[head] - 1}×" if again else ""),
+                        + (f" again, {times[twins[i]] - 1}×" if again else ""),
                         argument in on_path and i in on_path,
                         again,
                     )

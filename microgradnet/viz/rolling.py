@@ -36,8 +36,8 @@ class Roller:
             for cluster in calls.chain(item.cluster):
                 self.members[cluster].append(i)
         self.inside: dict[int | None, list[int]] = {}
-        for cluster in calls.clusters:
-            self.inside.setdefault(cluster.parent, []).append(cluster.number)
+        for call in calls.clusters:
+            self.inside.setdefault(call.parent, []).append(call.number)
 
     def rolls(self) -> Rolls:
         """Return what is drawn once."""

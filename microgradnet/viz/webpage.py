@@ -259,7 +259,6 @@ def _node(node: PictureNode, recorded: Pass, arrays: _Arrays) -> dict[str, Any]:
         "stores": facts.stores,
         "lines": box_lines(node),
         "value": arrays.add(facts.value, image=image),
-        "final": arrays.add(facts.gradient),
     }
 
 

@@ -1,6 +1,8 @@
 """Random models of every layer and loss that δ knows: autograd, δ and differences agree."""
 
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from hypothesis import event, given, settings
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 import microgradnet as mg
 from microgradnet import nn
 
-ACTIVATIONS = [nn.Sigmoid, nn.Tanh, nn.ReLU, lambda: nn.LeakyReLU(0.1), nn.Softmax, nn.LogSoftmax]
-LOSSES = [
+ACTIVATIONS: list[Any] = [nn.Sigmoid, nn.Tanh, nn.ReLU, lambda: nn.LeakyReLU(0.1), nn.Softmax, nn.LogSoftmax]
+LOSSES: list[Any] = [
     nn.QuadraticLoss,
     nn.MSELoss,
     nn.L1Loss,
@@ -24,7 +26,7 @@ LOSSES = [
 
 def hidden_layers(rng, width, following, *, batch, depth):
     """Return the layers of one block: linear, perhaps a norm, an activation, perhaps dropout."""
-    layers = [nn.Linear(width, following, bias=bool(rng.integers(4)), rng=rng)]
+    layers: list[Any] = [nn.Linear(width, following, bias=bool(rng.integers(4)), rng=rng)]
     norm = rng.integers(4)
     if norm == 0 and following >= 3:
         layers.append(nn.LayerNorm(following))
@@ -44,11 +46,12 @@ def hidden_layers(rng, width, following, *, batch, depth):
 def drawn(rng, depth, batch):
     """Return a model, a loss and a batch; the widths are unequal and the targets are not one-hot."""
     widths = rng.permutation(np.arange(2, 9))[: depth + 1].tolist()
-    layers, x = [], rng.standard_normal((batch, widths[0]))
+    layers: list[Any] = []
+    x = rng.standard_normal((batch, widths[0]))
     if not rng.integers(3):
         layers.append(nn.Flatten())
         x = x.reshape(batch, 1, widths[0])
-    for width, following in zip(widths[:-2], widths[1:-1], strict=True):
+    for width, following in pairwise(widths[:-1]):
         layers += hidden_layers(rng, width, following, batch=batch, depth=depth)
     layers.append(nn.Linear(widths[-2], widths[-1], rng=rng))
     kind = LOSSES[rng.integers(len(LOSSES))]
@@ -64,7 +67,7 @@ def drawn(rng, depth, batch):
 
 
 def test_the_three_ways_agree_on_random_models():
-    counts = Counter()
+    counts: Counter[str] = Counter()
 
     @settings(max_examples=20)
     @given(

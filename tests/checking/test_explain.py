@@ -98,14 +98,18 @@ def test_every_edge_is_a_path():
 
 def test_the_rest_is_counted_and_added_up():
     rng = np.random.default_rng(0)
-    model = nn.Sequential(nn.Linear(4, 6, dtype=float, rng=rng), nn.Tanh(), nn.Linear(6, 5, dtype=float, rng=rng))
+    model = nn.Sequential(
+        nn.Linear(4, 6, dtype=float, rng=rng), nn.Tanh(), nn.Linear(6, 5, dtype=float, rng=rng)
+    )
     loss = nn.QuadraticLoss()(model(rng.standard_normal((3, 4))), rng.standard_normal((3, 5)))
     all_of_them = mg.explain(loss, model[0].weight[1, 2], limit=100)
     assert len(all_of_them.paths) == 3 * 5
     assert all_of_them.rest_count == 0
     some = mg.explain(loss, model[0].weight[1, 2], limit=4)
     assert some.rest_count == 11
-    assert some.rest == pytest.approx(all_of_them.total - sum(path.contribution for path in some.paths), rel=1e-12)
+    assert some.rest == pytest.approx(
+        all_of_them.total - sum(path.contribution for path in some.paths), rel=1e-12
+    )
     assert f"… and 11 more paths, together {some.rest:.5f}".replace("-", "−") in str(some)
     assert some.total == pytest.approx(some.gradient, rel=1e-13)
     sizes = [abs(path.contribution) for path in some.paths]
@@ -115,7 +119,9 @@ def test_the_rest_is_counted_and_added_up():
 def test_too_many_paths_to_count_are_added_up_all_the_same(monkeypatch):
     monkeypatch.setattr("microgradnet.checking.explanation.MOST_PLACES", 5)
     rng = np.random.default_rng(0)
-    model = nn.Sequential(nn.Linear(4, 6, dtype=float, rng=rng), nn.Tanh(), nn.Linear(6, 5, dtype=float, rng=rng))
+    model = nn.Sequential(
+        nn.Linear(4, 6, dtype=float, rng=rng), nn.Tanh(), nn.Linear(6, 5, dtype=float, rng=rng)
+    )
     loss = nn.MSELoss()(model(rng.standard_normal((9, 4))), rng.standard_normal((9, 5)))
     found = mg.explain(loss, model[0].weight[1, 2], limit=3)
     assert found.rest_count is None
@@ -158,7 +164,9 @@ MODELS = {
         rng.standard_normal((2, 3, 2)),
     ),
     "dropout": lambda rng: (
-        nn.Sequential(nn.Linear(4, 5, rng=rng), nn.Dropout(0.4, rng=rng), nn.Softplus(), nn.Linear(5, 2, rng=rng)),
+        nn.Sequential(
+            nn.Linear(4, 5, rng=rng), nn.Dropout(0.4, rng=rng), nn.Softplus(), nn.Linear(5, 2, rng=rng)
+        ),
         nn.HuberLoss(),
         rng.standard_normal((3, 4)),
         rng.standard_normal((3, 2)),
@@ -260,6 +268,43 @@ def test_markdown_and_latex_render():
         assert repr(found) == str(found)
 
 
+def test_very_many_paths_take_no_time():
+    x = Tensor(1.0, True, name="x")
+    y = x
+    for _ in range(60):
+        y = y + y
+    found = mg.explain(y, x)
+    assert found.rest_count == 2**60 - 8
+    assert found.total == found.gradient == 2.0**60
+    end = y * 1.0
+    y.name = "y"
+    assert "δ_y" in str(mg.explain(end * end, x))
+
+
+def test_a_long_chain_is_followed_and_shortened():
+    x = Tensor(1.0, True, name="x")
+    y = x
+    for _ in range(300):
+        y = (y * 1.0005).tanh() + y * 0.0001 if y is x else y * 1.002 + 0.01
+    found = mg.explain(y, x)
+    assert len(found.paths) == 2
+    assert found.gradient == pytest.approx(found.total, rel=1e-11)
+    assert found.total > 0.5
+    assert len(str(found)) < 5000
+
+
+def test_of_a_large_network_the_best_paths_are_found_and_the_rest_is_exact(monkeypatch):
+    monkeypatch.setattr("microgradnet.checking.explanation.MOST_WAYS", 7)
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Linear(4, 6, dtype=float, rng=rng), nn.Tanh(), nn.Linear(6, 5, dtype=float, rng=rng)
+    )
+    loss = nn.QuadraticLoss()(model(rng.standard_normal((9, 4))), rng.standard_normal((9, 5)))
+    found = mg.explain(loss, model[0].weight[1, 2], limit=3)
+    assert found.rest_count == 9 * 5 - 3
+    assert found.total == pytest.approx(found.gradient, rel=1e-13)
+
+
 def test_bad_input():
     model, loss = mazur_layers()
     weight = model[0].weight
@@ -267,12 +312,24 @@ def test_bad_input():
     cases = [
         (loss, weight, None, ValueError, "say which entry: w[0, 0] in place of w, or index=(0, 0)"),
         (loss, weight[0], None, ValueError, "the tensor has shape (2,)"),
-        (loss, weight, (0, 2), IndexError, "index (0, 2) does not lead to one entry of a tensor of shape (2, 2)"),
+        (
+            loss,
+            weight,
+            (0, 2),
+            IndexError,
+            "index (0, 2) does not lead to one entry of a tensor of shape (2, 2)",
+        ),
         (loss, weight, 0, IndexError, "index (0,) does not lead to one entry"),
         (loss, stranger, (0,), ValueError, "the loss does not depend on stranger"),
         (loss, stranger[0], None, ValueError, "the loss does not depend on index#"),
         (loss, Tensor([1.0]), (0,), ValueError, "the loss does not depend on this tensor"),
-        (model(np.ones((1, 2))), weight, (0, 0), ValueError, "must be a single number that was computed, not shape (1, 2)"),
+        (
+            model(np.ones((1, 2))),
+            weight,
+            (0, 0),
+            ValueError,
+            "must be a single number that was computed, not shape (1, 2)",
+        ),
         (Tensor(1.0, True), weight, (0, 0), ValueError, "not a tensor without a history"),
     ]
     for value, parameter, index, kind, message in cases:

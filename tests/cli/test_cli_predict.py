@@ -40,6 +40,20 @@ def said(capsys):
     return [line.removeprefix("it is ") for line in capsys.readouterr().out.splitlines() if "it is" in line]
 
 
+def test_a_convolutional_network_is_given_images(tmp_path, capsys):
+    out = ("--quiet", "--out", str(tmp_path))
+    main(["train", "--convolutions", "8", "--layers", "32", "--dropout", "0", "--epochs", "15", *out])
+    capsys.readouterr()
+    test = datasets.load("digits", rng=1).test.as_images()
+    model = mg.load(tmp_path / "digits" / "model.npz").eval()
+    shares = model(test.x).softmax(1).data
+    zeros = np.flatnonzero(test.y == 0)
+    ink = test.x[zeros[shares[zeros, 0].argmax()], 0]
+    Image.fromarray(drawn(ink)).save(tmp_path / "zero.png")
+    main(["predict", str(tmp_path / "digits"), str(tmp_path / "zero.png")])
+    assert said(capsys) == ["0"]
+
+
 STYLES: dict[str, dict[str, Any]] = {
     "dark on light": {},
     "light on dark": {"paper": 0.0, "pen": 1.0},

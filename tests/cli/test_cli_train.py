@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import microgradnet as mg
-from microgradnet import datasets, nn, recipes, run_folder, train
+from microgradnet import datasets, nn, recipes, report, run_folder, train
 from microgradnet.cli import main
 from microgradnet.datasets import locate
 
@@ -27,6 +27,13 @@ def numpy_warns():
     """NumPy's own setting, as in the user's terminal; its warnings are errors here."""
     with np.errstate(divide="warn", over="warn", invalid="warn"):
         yield
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Leave out curves and report, which take longer than a small training and are not what is tested."""
+    monkeypatch.setattr(run_folder, "save_curves", lambda folder, *_: folder / run_folder.CURVES)
+    monkeypatch.setattr(report, "write", lambda run, path: path)
 
 
 def files_of(folder):
@@ -51,7 +58,7 @@ def test_a_training_leaves_its_folder(tmp_path, capsys, needs_dot):
     assert main(["train", *QUICK, "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "digits"
-    names = ["curves.png", "graph.svg", "history.jsonl", "model.npz", "settings.json"]
+    names = ["curves.png", "graph.svg", "history.jsonl", "model.npz", "report.html", "settings.json"]
     assert files_of(folder) == names
     assert f"in {folder}:" in out
     assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in names)
@@ -89,7 +96,7 @@ def test_evaluate_repeats_the_printed_accuracy(tmp_path, capsys):
         assert validation.startswith("digits validation")
 
 
-def test_two_runs_with_one_seed_give_the_same_bytes(tmp_path):
+def test_two_runs_with_one_seed_give_the_same_bytes(tmp_path, without_pictures):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         main(
             [
@@ -111,7 +118,7 @@ def test_two_runs_with_one_seed_give_the_same_bytes(tmp_path):
     assert (tmp_path / "a" / "graph.svg").exists() == (tmp_path / "b" / "graph.svg").exists()
 
 
-def test_every_setting_can_be_turned(tmp_path):
+def test_every_setting_can_be_turned(tmp_path, without_pictures):
     network = (
         "--layers 5,4 --activation tanh --loss cross-entropy --dropout 0.1 --start nielsen --dtype float64"
     )
@@ -120,14 +127,45 @@ def test_every_setting_can_be_turned(tmp_path):
     model, notes = run_folder.load_model(tmp_path / "blobs")
     assert isinstance(model, nn.Sequential)
     assert notes.recipe == recipes.Recipe(
-        (5, 4), "tanh", "cross-entropy", 0.1, "nielsen", 2, 50, 0.2, 0.5, 0.01, "float64", 9
+        (), (5, 4), "tanh", "cross-entropy", 0.1, "nielsen", 2, 50, 0.2, 0.5, 0.01, "float64", 9
     )
     kinds = [type(layer).__name__ for layer in model]
     assert kinds == ["Linear", "Tanh", "Dropout", "Linear", "Tanh", "Dropout", "Linear"]
     assert {p.dtype for p in model.parameters()} == {np.dtype("float64")}
 
 
-def test_each_setting_changes_the_model(tmp_path):
+def test_convolutions_see_images(tmp_path, capsys, without_pictures):
+    settings = "--convolutions 6 --layers 12 --dropout 0 --activation tanh --epochs 2"
+    main(["train", *settings.split(), "--out", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "network: 64-6 maps-12-10, tanh, softmax; 490 parameters" in out
+    model, notes = run_folder.load_model(tmp_path / "digits")
+    assert notes.recipe.convolutions == (6,)
+    kinds = [type(layer).__name__ for layer in model]  # type: ignore[attr-defined]
+    assert kinds == ["Conv2d", "MaxPool2d", "Tanh", "Flatten", "Linear", "Tanh", "Linear"]
+    assert main(["evaluate", str(tmp_path / "digits")]) == 0
+    tested = re.findall(r"test accuracy +(\S+)", out)[0]
+    assert f"accuracy {tested}  (360 examples)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "digits --convolutions 4,4",
+            "convolutions 4,4: the 5×5 kernels and 2×2 pooling of number 2 do not fit",
+        ),
+        ("moons --convolutions 4", "convolutions need images, and these examples are none; leave out"),
+        ("digits --convolutions -1", "convolutions must be at least 1 feature map each, not -1"),
+    ],
+)
+def test_convolutions_that_do_not_fit(tmp_path, capsys, arguments, message):
+    assert main(["train", *arguments.split(), "--out", str(tmp_path / "runs")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_each_setting_changes_the_model(tmp_path, without_pictures):
     network = (
         "|--activation tanh|--loss quadratic|--loss cross-entropy|--dropout 0.2|--layers 0|--dtype float64"
     )
@@ -413,7 +451,7 @@ def test_control_c_in_the_first_epoch(tmp_path, capsys, monkeypatch):
             if batch.step == 5:
                 raise KeyboardInterrupt
 
-        return fit(*args, **kwargs, on_batch=stop)
+        return fit(*args, **{**kwargs, "on_batch": stop})
 
     monkeypatch.setattr(train, "fit", interrupted)
     assert main(["train", *QUICK, "--out", str(tmp_path)]) == 130
@@ -465,6 +503,7 @@ def test_help_of_train_shows_every_default_and_every_preset(capsys):
         "--seed": "1",
         "--dtype": "float32",
         "--start": "default",
+        "--convolutions": "none",
         "--out": "runs",
         "--preset": "default",
     }.items():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from microgradnet import delta
-from microgradnet.delta import costs, layers, network
+from microgradnet.delta import convolution, costs, layers, network
 
 PARAMETERS = {"weight": ("weight", "gamma"), "bias": ("bias", "beta")}
 
@@ -121,6 +121,25 @@ def layer_cases(module: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "LayerNorm between", module.LayerNorm(draw(size=4), draw(size=4)), draw(size=(3, 2, 4))
 
 
+def image_cases(module: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every layer of images, with unequal strides and borders: (name, layer, x)."""
+    draw = np.random.default_rng(3).normal
+    x, sides = draw(size=(2, 4, 5, 6)), ((1, 0), (2, 1))
+    yield "Conv2d", module.Conv2d(draw(size=(3, 4, 2, 3)), draw(size=3)), x
+    yield "Conv2d without bias", module.Conv2d(draw(size=(2, 4, 1, 2)), stride=(2, 1), padding=sides), x
+    yield (
+        "Conv2d in groups",
+        module.Conv2d(draw(size=(6, 2, 2, 2)), draw(size=6), dilation=(2, 3), groups=2),
+        x,
+    )
+    yield "Conv2d, all", module.Conv2d(draw(size=(4, 1, 3, 2)), draw(size=4), (2, 3), sides, (1, 2), 4), x
+    yield "MaxPool2d", module.MaxPool2d((2, 3), (2, 3)), x
+    yield "MaxPool2d, overlapping", module.MaxPool2d((3, 2), (1, 1), ((1, 0), (1, 1)), (1, 2)), x
+    yield "AvgPool2d", module.AvgPool2d((2, 3), (2, 3)), x
+    yield "AvgPool2d, overlapping", module.AvgPool2d((3, 2), (1, 2), ((1, 0), (1, 1))), x
+    yield "AvgPool2d, border uncounted", module.AvgPool2d((3, 2), (2, 1), ((1, 0), (1, 1)), False), x
+
+
 def cost_cases(module: Any) -> Iterator[tuple[str, Any, Any, Any]]:
     """Every cost and reduction, targets that are no unit vectors: (name, cost, a, target)."""
     rng = np.random.default_rng(2)
@@ -144,7 +163,8 @@ def cost_cases(module: Any) -> Iterator[tuple[str, Any, Any, Any]]:
             yield f"{cost}", cost, a, labels
 
 
-LAYERS, COSTS = list(layer_cases(layers)), list(cost_cases(costs))
+LAYERS = [*layer_cases(layers), *image_cases(convolution)]
+COSTS = list(cost_cases(costs))
 
 
 @pytest.mark.parametrize(("layer", "x"), [case[1:] for case in LAYERS], ids=[case[0] for case in LAYERS])
@@ -177,6 +197,10 @@ def test_kinks_have_their_documented_value():
     assert delta.LeakyReLU(0.2).backward(one, zero, zero)[0] == 0.2
     assert delta.L1Cost("sum").delta(zero, zero) == 0
     assert delta.HuberCost("sum").delta(one, zero) == 1
+    pool, ties = delta.MaxPool2d((2, 2), (2, 2)), np.ones((1, 1, 2, 2))
+    assert pool.backward(one[None, None], ties, pool.forward(ties))[0].tolist() == [
+        [[[1.0, 0.0], [0.0, 0.0]]]
+    ]
 
 
 # ---------------------------------------------------------------------- mutants
@@ -268,6 +292,8 @@ def is_caught(changed: types.ModuleType) -> bool:
     try:
         if hasattr(changed, "Network"):
             errors = iter([network_error(changed)])
+        elif hasattr(changed, "Conv2d"):
+            errors = (layer_error(layer, x, by_complex_step) for _, layer, x in image_cases(changed))
         elif hasattr(changed, "Linear"):
             errors = (layer_error(layer, x, by_complex_step) for _, layer, x in layer_cases(changed))
         else:
@@ -277,9 +303,13 @@ def is_caught(changed: types.ModuleType) -> bool:
         return True
 
 
-@pytest.mark.parametrize("module", [layers, costs, network], ids=["layers", "costs", "network"])
-def test_every_mutated_equation_is_caught(module):
-    assert len(mutants(module)) > 50
+@pytest.mark.parametrize(
+    ("module", "least"),
+    [(layers, 50), (costs, 50), (network, 50), (convolution, 3)],
+    ids=["layers", "costs", "network", "convolution"],
+)
+def test_every_mutated_equation_is_caught(module, least):
+    assert len(mutants(module)) > least
     survivors = [what for what, changed in mutants(module) if not is_caught(changed)]
     assert [what for what in survivors if what not in SAME] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from tests.mutation.changes import TRANSPOSED, Transposition, mutants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import CodeType, FunctionType
+    from types import CodeType
 
     from microgradnet import Primitive
+    from tests.mutation.changes import Function
 
 NOTICED = (
     AssertionError,
@@ -29,7 +31,7 @@ NOTICED = (
     pytest.fail.Exception,
 )
 """What a check may raise when a mutant lives: a failed comparison, or the error of an engine that refuses."""
-ENOUGH = 12
+ENOUGH = 25
 """Checks after which what was only ever a single number is taken for one."""
 
 
@@ -38,7 +40,7 @@ class Check:
     """One check of the suite, which passes on the functions as they are."""
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Subject:
     """A function to be mutated; of one that a primitive makes anew for each argument, the maker too."""
 
     name: str
-    function: FunctionType
+    function: Function
     maker: Primitive | None = None
 
     @contextlib.contextmanager
@@ -93,14 +95,14 @@ class Result:
 
 
 def coverage(checks: Sequence[Check]) -> dict[CodeType, list[Check]]:
-    """Run every check on the functions as they are, and note whose code each one runs."""
-    found: dict[CodeType, list[Check]] = {}
+    """Run every check on the functions as they are, and note whose code each one runs: the shortest first."""
+    found: dict[CodeType, list[tuple[int, Check]]] = {}
     for check in checks:
-        codes: dict[CodeType, None] = {}
+        codes: dict[CodeType, int] = {}
 
-        def note(frame: Any, event: str, _arg: Any, codes: dict[CodeType, None] = codes) -> None:
+        def note(frame: Any, event: str, _arg: Any, codes: dict[CodeType, int] = codes) -> None:
             if event == "call":
-                codes[frame.f_code] = None
+                codes[frame.f_code] = codes.get(frame.f_code, 0) + 1
 
         before = sys.getprofile()
         sys.setprofile(note)
@@ -108,16 +110,20 @@ def coverage(checks: Sequence[Check]) -> dict[CodeType, list[Check]]:
             check.run()
         finally:
             sys.setprofile(before)
+        calls = sum(codes.values())
         for code in codes:
-            found.setdefault(code, []).append(check)
-    return found
+            found.setdefault(code, []).append((calls, check))
+    return {
+        code: [check for _, check in sorted(reached, key=operator.itemgetter(0))]
+        for code, reached in found.items()
+    }
 
 
 def run(subjects: Iterable[Subject], checks: Sequence[Check], *, whole: bool = False) -> Iterator[Result]:
     """Mutate each subject in every way, and run the checks that it is part of until one notices.
 
-    With ``whole`` only whole formulas are changed: × 1.001, negated, × 0, transposed. A transposition that never
-    meets more than one number is no mutant, and left out.
+    With ``whole`` only whole formulas are changed: × 1.001, negated, × 0, transposed. A transposition that
+    never meets more than one number is no mutant, and left out.
     """
     with np.errstate(divide="raise", over="raise", invalid="raise", under="ignore"):
         covering = coverage(checks)
@@ -139,11 +145,17 @@ def run(subjects: Iterable[Subject], checks: Sequence[Check], *, whole: bool = F
 def _first_to_notice(
     checks: Sequence[Check], transposition: Transposition | None
 ) -> tuple[str | None, str | None]:
-    for count, check in enumerate(checks, start=1):
+    if transposition is not None:
+        checks = checks[::-1]  # the larger the arrays, the more there is to transpose
+    in_vain = 0
+    for check in checks:
         try:
             check.run()
         except NOTICED as error:
             return check.name, type(error).__name__
-        if transposition is not None and count == ENOUGH and not transposition.seen:
-            break
+        if transposition is not None and not transposition.seen:
+            in_vain += transposition.in_vain > 0
+            transposition.in_vain = 0
+            if in_vain == ENOUGH:
+                break
     return None, None

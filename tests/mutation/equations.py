@@ -1,4 +1,4 @@
-"""The δ equations as subjects, and a check of each against the automatic gradients: cost, δ, ∂W, ∂b and ∂x."""
+"""The δ equations as subjects, and a check of each against the automatic gradients."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ NOT_EQUATIONS = {"__repr__", "__str__", "__init__", "__post_init__", "_hold", "f
 
 def compare(model: Any, hand: list[Any], loss: Any, cost: Any, x: Any, y: Any) -> None:
     """Compare what a stack finds with what the engine finds: the cost, every δ and every gradient."""
-    start = mg.Tensor(x, requires_grad=True)
-    outputs = [start]
+    start: Any = mg.Tensor(x, requires_grad=True)
+    outputs: list[Any] = [start]
     for layer in model:
         outputs.append(layer(outputs[-1]))
         outputs[-1].retain_grad()
     value = loss(outputs[-1], y)
     model.zero_grad()
     value.backward()
-    found = delta.Stack(hand, cost).backprop(x, y)
+    found: Any = delta.Stack(hand, cost).backprop(x, y)
     np.testing.assert_allclose(found.cost, value.item(), **CLOSE)
     np.testing.assert_allclose(delta.Stack(hand, cost).value(x, y), value.item(), **CLOSE)
     np.testing.assert_allclose(found.input_gradient, start.grad, **CLOSE)
@@ -54,7 +54,7 @@ def linear(n: int, m: int, rng: Any, *, bias: bool = True) -> tuple[Any, Any]:
 
 
 def check_layer(name: str) -> None:
-    """Compare a network with that layer in its middle: 4 examples, 5 inputs, 3 outputs, 2 × 3 or 6 in between."""
+    """Compare a network with that layer in its middle: 4 examples, 5 inputs, 6 in between, 3 outputs."""
     rng = np.random.default_rng(8)
     ours, hand = MIDDLE[name](rng)
     first, last = linear(5, 6, rng), linear(6, 3, rng, bias=False)
@@ -100,6 +100,7 @@ MIDDLE: dict[str, Any] = {
     "BatchNorm in eval": functools.partial(_batch_norm, training=False),
     "LayerNorm": _layer_norm,
 }
+
 
 def check_higher(name: str) -> None:
     """Compare layers that take an input of three axes."""
@@ -164,7 +165,8 @@ def check_network(cost: str) -> None:
     model = nn.Sequential(linear(5, 4, rng)[0], nn.Sigmoid(), linear(4, 3, rng)[0], nn.Sigmoid())
     for layer, w, b in zip((model[0], model[2]), net.weights, net.biases, strict=True):
         layer.weight.data, layer.bias.data = w.copy(), b[:, 0].copy()
-    loss = {"QuadraticCost": nn.QuadraticLoss(), "CrossEntropyCost": nn.BCELoss("batchmean")}[cost](model(xs), ys)
+    loss_fn = {"QuadraticCost": nn.QuadraticLoss(), "CrossEntropyCost": nn.BCELoss("batchmean")}[cost]
+    loss = loss_fn(model(xs), ys)
     loss.backward()
     expected = [(layer.weight.grad, layer.bias.grad[:, None]) for layer in (model[0], model[2])]
     examples = [(x[:, None], y[:, None]) for x, y in zip(xs, ys, strict=True)]
@@ -213,7 +215,7 @@ def check_verify(model: Any, loss: Any, x: Any, y: Any) -> None:
 
 
 def by_verify() -> list[Check]:
-    """Return ``verify`` of a network with each layer in its middle, and of each cost behind a linear layer."""
+    """Return ``verify`` of a network with each layer in its middle, and of each cost behind a linear one."""
     rng = np.random.default_rng(11)
     found = []
     for name, make in MIDDLE.items():
@@ -226,9 +228,8 @@ def by_verify() -> list[Check]:
     for name, make in COSTS.items():
         loss, _, before, y = make("mean", rng)
         model = nn.Sequential(linear(5, 3, rng)[0], *[getattr(nn, kind.__name__)() for kind in before])
-        found.append(
-            Check(f"verify of {name}", functools.partial(check_verify, model, loss, 3 * rng.standard_normal((4, 5)), y))
-        )
+        x = 3 * rng.standard_normal((4, 5))
+        found.append(Check(f"verify of {name}", functools.partial(check_verify, model, loss, x, y)))
     return found
 
 
@@ -261,7 +262,8 @@ def checks() -> list[Check]:
 def subjects() -> Iterator[Subject]:
     """Yield every function and method of the δ room that computes something."""
     for module in (layers, costs, functions, stack, network):
-        for owner in [module, *[kind for _, kind in inspect.getmembers(module, inspect.isclass)]]:
+        owners: list[Any] = [module, *[kind for _, kind in inspect.getmembers(module, inspect.isclass)]]
+        for owner in owners:
             for name, member in vars(owner).items():
                 function = member.__func__ if isinstance(member, staticmethod) else member
                 if not isinstance(function, FunctionType) or function.__module__ != module.__name__:
@@ -271,5 +273,5 @@ def subjects() -> Iterator[Subject]:
                     continue
                 if getattr(function, "__isabstractmethod__", False) or owner is network.NetworkCost:
                     continue
-                lead = "" if inspect.ismodule(owner) else f"{owner.__name__}."
+                lead = "" if owner is module else f"{owner.__name__}."
                 yield Subject(f"{module.__name__.rpartition('.')[2]}.{lead}{name}", function)

@@ -1,4 +1,4 @@
-"""The mutants that compute the same, each with the reason; anything else that survives is a gap in the checks."""
+"""The mutants that compute the same, each with the reason; anything else that survives is a gap."""
 
 import re
 
@@ -13,7 +13,10 @@ EQUIVALENTS = (  # a pattern of `subject: what stood there → what the mutant h
         r"max, argument 0: broadcast_to\((.*), x.shape\) → \1",
         "where() broadcasts its values itself; spreading them first is for the reader",
     ),
-    (r"(quadratic|mse)_loss: _squared_error\(input, target, (.*)\) → _squared_error\(target, input, \2\)", SQUARED),
+    (
+        r"(quadratic|mse)_loss: _squared_error\(input, target, (.*)\) → _squared_error\(target, input, \2\)",
+        SQUARED,
+    ),
     (r"squared_error, forward: np.subtract\(a, y\) → np.subtract\(y, a\)", SQUARED),
     (r"huber_loss: input - target → negated", EVEN),
     (r"costs.HuberCost._terms: a - y → negated", EVEN),

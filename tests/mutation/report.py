@@ -43,7 +43,11 @@ CAMPAIGNS = {
         equations.subjects, equations.checks, "the whole δ room", "the automatic gradients"
     ),
     "verify": Campaign(
-        equations.backward_subjects, equations.by_verify, "every δ equation, whole formulas", "`mg.verify`", whole=True
+        equations.backward_subjects,
+        equations.by_verify,
+        "every δ equation, whole formulas",
+        "`mg.verify`",
+        whole=True,
     ),
 }
 
@@ -62,7 +66,7 @@ HEAD = "| what is mutated (functions) | what must notice | mutants | caught | th
 
 
 def main() -> int:
-    """Print the table, the mutants that compute the same with their reasons, and those that nothing notices."""
+    """Print the table, the mutants that compute the same with reasons, and those that nothing notices."""
     print(HEAD, "|---|---|---|---|---|---|", sep="\n", flush=True)  # noqa: T201 - a command
     surviving = []
     for name, one in CAMPAIGNS.items():

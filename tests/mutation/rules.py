@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import microgradnet as mg
-from microgradnet import Primitive
+from microgradnet import Primitive, ops
 from microgradnet.ops.table import OPERATIONS, SPECIAL_POINTS, Case, Operation, Special, draw
 from tests.mutation.campaign import Check, Subject
 from tests.ops.test_ops_special import test_special_point as check_special
@@ -18,6 +19,8 @@ from tests.ops.test_ops_table import check_case, every_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.mutation.changes import Function
 
 
 SHAPES = {"_kept_shape"}
@@ -35,22 +38,22 @@ def primitives(room: str) -> dict[str, Primitive]:
     }
 
 
-def rules(primitive: Primitive) -> Iterator[tuple[int, FunctionType, bool]]:
+def rules(primitive: Primitive) -> Iterator[tuple[int, Function, bool]]:
     """Yield a primitive's rules: the argument, the function, and whether it is made anew at each call."""
     if primitive.rule_for is None:
         for i, rule in enumerate(primitive.rules):
             if rule is not None:
-                yield i, rule, False  # type: ignore[misc]
+                yield i, rule, False
         return
     for i in range(3):
-        rule: Any = primitive.rule_for(i)
-        if rule is not None:
-            yield i, rule, rule is not primitive.rule_for(i)
+        made = primitive.rule_for(i)
+        if made is not None:
+            yield i, made, made is not primitive.rule_for(i)
 
 
 def subjects(room: str = "ops") -> Iterator[Subject]:
     """Yield each rule of each operation (one that several share once), and the functions that rules call."""
-    helpers: dict[str, FunctionType] = {}
+    helpers: dict[str, Function] = {}
     seen: dict[Any, None] = {}
     for name, primitive in primitives(room).items():
         for i, rule, fresh in rules(primitive):
@@ -63,12 +66,14 @@ def subjects(room: str = "ops") -> Iterator[Subject]:
             yield Subject(f"{name}, called by rules", helper)
 
 
-def called_by(function: FunctionType) -> dict[str, FunctionType]:
+def called_by(function: Function) -> dict[str, Function]:
     """Return the private functions of the package that a function calls, and those that these call."""
-    found: dict[str, FunctionType] = {}
+    found: dict[str, Function] = {}
     for name in function.__code__.co_names:
         called = function.__globals__.get(name)
-        if isinstance(called, FunctionType) and name not in SHAPES and name.startswith("_") and called is not function:
+        if not isinstance(called, FunctionType) or not name.startswith("_"):
+            continue
+        if name not in SHAPES and called is not function:
             found |= {name: called, **called_by(called)}
     return found
 
@@ -83,13 +88,14 @@ def check_scale(point: Special) -> None:
 
 
 def checks() -> list[Check]:
-    """Return the check of every case of every row of the table, with further draws, and of every special point."""
-    found = []
+    """Return the check of every case of the table, with further draws, and of every special point."""
+    found = [Check("max_pool2d, third order", check_third_order)]
     for parameters in every_case([row for row in OPERATIONS if row.differentiable]):
-        row, case = parameters.values  # noqa: PD011 - pytest's
+        row, case = parameters.values
         seeds = range(4) if case.shapes == ((2, 3),) * len(case.shapes) else (0,)
         found += [
-            Check(f"{parameters.id}, draw {seed}", functools.partial(check_case, row, case, seed)) for seed in seeds
+            Check(f"{parameters.id}, draw {seed}", functools.partial(check_case, row, case, seed))
+            for seed in seeds
         ]
     for point in SPECIAL_POINTS:
         name = f"{point.expression} at {point.at}"
@@ -98,12 +104,25 @@ def checks() -> list[Check]:
     return found
 
 
+def check_third_order() -> None:
+    """Differentiate max pooling thrice: only then does the rule of its second derivative run."""
+    pixels = np.random.default_rng(3).permutation(np.arange(20.0)).reshape(1, 1, 4, 5)
+    x = mg.Tensor(pixels, requires_grad=True)
+
+    def squared_slope(v: Any) -> Any:
+        (slope,) = mg.grad((ops.max_pool2d(x, 2, stride=1) * v).sum(), x, create_graph=True)
+        return slope * slope
+
+    mg.gradcheck(squared_slope, np.random.default_rng(4).standard_normal((1, 1, 3, 4)))
+
+
 def by_gradcheck() -> list[Check]:
-    """Return ``gradcheck`` of every case of the table that has numbers in it, with further draws."""
-    found = []
+    """Return ``gradcheck`` of every case of the table that has more than single numbers in it."""
+    found = [Check("max_pool2d, third order", check_third_order)]
     for parameters in every_case([row for row in OPERATIONS if row.differentiable]):
-        row, case = parameters.values  # noqa: PD011
-        if 0 not in np.concatenate([(), *case.shapes]):
+        row, case = parameters.values
+        sizes = [math.prod(shape) for shape in case.shapes]
+        if 0 not in sizes and max(sizes) > 1:
             seeds = range(4) if row.name == "clip" else (0,)
             found += [
                 Check(f"gradcheck of {parameters.id}", functools.partial(check_gradcheck, row, case, seed))

@@ -1,4 +1,4 @@
-"""The checker is checked: every rule, loss and δ equation is made wrong in every way, and all of it is noticed."""
+"""The checker is checked: every rule, loss and δ equation is made wrong in many ways, and each is noticed."""
 
 import functools
 import inspect
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import microgradnet as mg
-from microgradnet import delta, ops
+from microgradnet import delta, nn, ops
 from tests.mutation import equations, losses, rules
 from tests.mutation.campaign import Check, Subject, run
 from tests.mutation.changes import TRANSPOSED, Transposition, definition, mutants
 from tests.mutation.equivalents import EQUIVALENTS, reason
-from tests.mutation.report import CAMPAIGNS, HEAD, row
+from tests.mutation.report import CAMPAIGNS, row
 
 LEAST = {"rules": 600, "gradcheck": 250, "losses": 300, "equations": 800, "verify": 120}
 """Mutants that each campaign makes at least: fewer, and something is no longer mutated."""
@@ -39,10 +39,8 @@ def test_every_mutant_is_caught(name, capsys, record_property):
 def test_what_computes_the_same_does_exist():
     """A reason that excuses nothing any more is a reason to look again; each is used by some campaign."""
     mutants_left = [result.mutant for name in CAMPAIGNS for result in results(name) if result.check is None]
-    unused = [
-        pattern for pattern, _ in EQUIVALENTS if not any(re.fullmatch(pattern, mutant) for mutant in mutants_left)
-    ]
-    assert unused == []
+    for pattern, _ in EQUIVALENTS:
+        assert any(re.fullmatch(pattern, mutant) for mutant in mutants_left), pattern
 
 
 # ---------------------------------------------------------------------- everything is among the subjects
@@ -59,11 +57,8 @@ def test_every_rule_of_every_operation_is_a_subject():
 
 
 def test_every_loss_is_a_subject():
-    kinds = {
-        kind
-        for _, kind in inspect.getmembers(losses.losses, inspect.isclass)
-        if issubclass(kind, losses.losses.Loss) and "forward" in vars(kind)
-    }
+    classes = [kind for kind in vars(nn.losses).values() if inspect.isclass(kind)]
+    kinds = {kind for kind in classes if issubclass(kind, nn.losses.Loss) and "forward" in vars(kind)}
     assert kinds == set(losses.LOSSES)
     names = {subject.name for subject in losses.subjects()}
     assert {function.__name__ for function, _, _ in losses.LOSSES.values()} <= names
@@ -110,9 +105,8 @@ def test_a_mutant_lives_only_inside_its_block():
     subject = Subject("example", example)
     scaled = next(mutant for mutant in mutants(example) if mutant.change.endswith("× 1.001"))
     x = np.zeros((2, 2))
-    with pytest.raises(KeyError, match="in the block"), subject.replaced_by(scaled.code):
-        assert example(x, 1).item(0) == pytest.approx(-3.003)
-        raise KeyError("in the block")
+    with pytest.raises(ZeroDivisionError), subject.replaced_by(scaled.code):
+        _ = 1 / round(example(x, 1).item(0) + 3.003, 9)
     assert example(x, 1).item(0) == -3
     assert TRANSPOSED not in globals()
 
@@ -121,6 +115,7 @@ def test_the_rules_are_untouched_after_a_campaign():
     results("gradcheck")
     a = mg.Tensor([[1.0, 2.0]], requires_grad=True)
     ops.linear(a, np.array([[3.0, 4.0]])).sum().backward()
+    assert a.grad is not None
     assert a.grad.tolist() == [[3, 4]]
 
 

@@ -49,6 +49,73 @@ def sum_to(x, shape):
     return x.sum(tuple(i for i, n in enumerate(padded) if n == 1), keepdims=True).reshape(shape)
 
 
+def both(value):
+    return (value, value) if isinstance(value, int) else value
+
+
+def window_pixels(x, kernel, stride, padding, dilation, fill):
+    """Return the pixels of each window as (N, C, OH, OW, KH, KW), read one by one."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = map(both, (kernel, stride, padding, dilation))
+    x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=fill)
+    rows = [[i + k * dh for k in range(kh)] for i in range(0, x.shape[2] - dh * (kh - 1), sh)]
+    columns = [[j + k * dw for k in range(kw)] for j in range(0, x.shape[3] - dw * (kw - 1), sw)]
+    return x[:, :, np.array(rows)[:, None, :, None], np.array(columns)[None, :, None, :]]
+
+
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    if padding == "same":  # of stride 1; an odd pixel is added at the end
+        after = [d * (k - 1) for d, k in zip(both(dilation), w.shape[2:], strict=True)]
+        x = np.pad(x, ((0, 0), (0, 0), *[(n // 2, n - n // 2) for n in after]))
+    pixels = window_pixels(x, w.shape[2:], stride, 0 if isinstance(padding, str) else padding, dilation, 0)
+    parts = zip(np.split(pixels, groups, 1), np.split(w, groups), strict=True)
+    y = np.concatenate([np.einsum("ncijkl,ockl->noij", *part) for part in parts], 1)
+    return y if b is None else y + b.reshape(-1, 1, 1)
+
+
+def conv1d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    steps = {"stride": (1, stride), "padding": (0, padding), "dilation": (1, dilation)}
+    return conv2d(x[:, :, None], w[:, :, None], b, **steps, groups=groups)[:, :, 0]
+
+
+def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """Spread pixel by pixel on a large canvas, and cut it."""
+    pairs = map(both, (stride, padding, output_padding, dilation))
+    (sh, sw), (ph, pw), (oh, ow), (dh, dw) = pairs
+    _, per, kh, kw = w.shape
+    height, width = (x.shape[2] - 1) * sh + dh * (kh - 1) + 1, (x.shape[3] - 1) * sw + dw * (kw - 1) + 1
+    y = np.zeros((x.shape[0], per * groups, height + oh, width + ow))
+    for c, i, j, k, m in np.ndindex(x.shape[1], *x.shape[2:], kh, kw):
+        first = c // (x.shape[1] // groups) * per
+        at = y[:, first : first + per, i * sh + k * dh, j * sw + m * dw]
+        at += x[:, c, i, j, None] * w[c, :, k, m]
+    y = y[:, :, ph : height + oh - ph, pw : width + ow - pw]
+    return y if b is None else y + b.reshape(-1, 1, 1)
+
+
+def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1):
+    pixels = window_pixels(x, kernel_size, stride or kernel_size, padding, dilation, -np.inf)
+    return pixels.max(axis=(-1, -2))
+
+
+def avg_pool2d(x, *, kernel_size, stride=None, padding=0, count_include_pad=True):
+    pixels = window_pixels(
+        x, kernel_size, stride or kernel_size, padding, 1, 0 if count_include_pad else np.nan
+    )
+    return np.nanmean(pixels, axis=(-1, -2))
+
+
+def adaptive_avg_pool2d(x, *, output_size):
+    rows, columns = (n if m is None else m for n, m in zip(x.shape[2:], both(output_size), strict=True))
+    y = np.zeros((*x.shape[:2], rows, columns))
+    for i, j in np.ndindex(rows, columns):
+        (a, b), (c, d) = (
+            (math.floor(k * n / m), math.ceil((k + 1) * n / m))
+            for k, n, m in ((i, x.shape[2], rows), (j, x.shape[3], columns))
+        )
+        y[:, :, i, j] = x[:, :, a:b, c:d].mean(axis=(2, 3))
+    return y
+
+
 SAME_NAME = """absolute add argmax argmin broadcast_to cos cumsum dot equal exp expand_dims expm1 flip greater
     greater_equal isfinite isnan less less_equal log log1p logical_and logical_not logical_or matmul max
     maximum mean min minimum not_equal outer pad prod repeat reshape sign sin sqrt squeeze std sum swapaxes
@@ -84,6 +151,12 @@ REFERENCES = {
     "einsum": lambda *xs, subscripts: np.einsum(subscripts, *xs),
     "astype": lambda x, *, dtype: x.astype(dtype),
     "sum_to": sum_to,
+    "conv1d": conv1d,
+    "conv2d": conv2d,
+    "conv_transpose2d": conv_transpose2d,
+    "max_pool2d": max_pool2d,
+    "avg_pool2d": avg_pool2d,
+    "adaptive_avg_pool2d": adaptive_avg_pool2d,
 }
 DRAWS = {"uniform", "normal", "bernoulli"}  # tested in test_ops_random.py
 

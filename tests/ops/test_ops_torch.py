@@ -127,10 +127,16 @@ def clip(torch):
     return call
 
 
+def functional(name):
+    return lambda torch: getattr(torch.nn.functional, name)
+
+
 ALIKE = """absolute add sub mul div sign exp expm1 log log1p sqrt sin cos tanh sigmoid erf relu maximum
     minimum where matmul"""
+IMAGES = "conv1d conv2d conv_transpose2d max_pool2d avg_pool2d adaptive_avg_pool2d"
 ORACLE = {
     **{name: same_name(name) for name in ALIKE.split()},
+    **{name: functional(name) for name in IMAGES.split()},
     **{name: over_axes(name) for name in ["sum", "mean", "logsumexp"]},
     **{name: spread(name) for name in ("var", "std")},
     "neg": lambda torch: operator.neg,
@@ -193,6 +199,7 @@ def test_every_differentiable_operation_has_its_oracle():
     assert names == set(ORACLE)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch says that it copies
 @pytest.mark.parametrize(("row", "shapes", "keywords"), CASES)
 def test_value_and_gradient(torch, row, shapes, keywords):
     rng = np.random.default_rng(4)
@@ -229,6 +236,7 @@ KINKS = {
     "x**1": lambda torch: lambda x: x**1,
     "x**0.5": lambda torch: lambda x: x**0.5,
     "a**b": ORACLE["power (tensor)"],
+    "max_pool2d(x, 2)": lambda torch: lambda x: torch.nn.functional.max_pool2d(x, 2),
 }
 
 

@@ -1,4 +1,4 @@
-"""The loss landscape: the model is in the middle, directions have the lengths of the weights, all is put back."""
+"""The loss landscape: the model is in the middle, directions are as long as the weights, all is put back."""
 
 import numpy as np
 import pytest

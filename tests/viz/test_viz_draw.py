@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -306,3 +307,40 @@ def test_without_any_package_manager(monkeypatch, platform, command):
 def test_an_unknown_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"'n.jpeg' must end in one of .svg, .png, .pdf, .dot, .gv"):
         render(draw(neuron()), tmp_path / "n.jpeg")
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path):
+    graph = draw(neuron())
+    with pytest.raises(
+        FileNotFoundError, match=r"render\(\): the folder '.*none' does not exist; create it first"
+    ):
+        render(graph, tmp_path / "none" / "n.dot")
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
+        render(graph, tmp_path)
+
+
+# ---------------------------------------------------------------------- large graphs
+
+
+def test_a_gradient_graph_is_laid_out(needs_dot, tmp_path):
+    x = leaf("x")
+    (slope,) = mg.grad(np.tanh(x * x), x, create_graph=True)
+    graph = draw(slope, show=("value", "backward"))
+    root = ET.parse(render(graph, tmp_path / "slope.svg")).getroot()  # noqa: S314 - our own file
+    assert {"n1", "e1"} <= {element.get("id") for element in root.iter()}
+    (curvature,) = mg.grad(slope, x)
+    assert f"{curvature.item():.4g}" in "".join(root.itertext())
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_2000_nodes_are_laid_out_in_seconds(needs_dot, tmp_path, far):
+    x = leaf("x")
+    y = x
+    for i in range(1990):
+        y = y + x if far and i % 20 == 0 else -y  # edges from x to everywhere are the hard case
+    start = time.perf_counter()
+    graph = draw(y)
+    render(graph, tmp_path / "large.svg")
+    assert time.perf_counter() - start < 30
+    assert ("have edges too long to be laid out soon" in graph.source) == far
+    assert len(draw(y, format="text").splitlines()) >= 1991  # text is laid out at once

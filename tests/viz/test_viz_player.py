@@ -78,6 +78,13 @@ def test_steps_are_those_of_the_sweep(needs_dot, tmp_path):
         if titles[part["node"] - 1] == "w"
     ]
     assert sums == [([3], [3]), ([9], [6]), ([15], [6])]
+    befores = [
+        part["before"] if part["before"] is None else data["arrays"][part["before"]]["cells"]
+        for step in data["steps"]
+        for part in step["parts"]
+        if titles[part["node"] - 1] == "w"
+    ]
+    assert befores == [None, [3], [9]]
     assert w.grad is None  # it is only watched
 
 

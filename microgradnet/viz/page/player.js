@@ -272,7 +272,7 @@ function show(step) {
   $("slider").value = state.step;
   $("count").textContent = `${state.step} of ${last}`;
   $("phase").textContent = { given: "given", forward: "forward →", backward: "← backward" }[current.phase];
-  $("now").replaceChildren(...explain(current, values));
+  $("now").replaceChildren(...explain(current));
   follow(current.node);
   if (state.chosen) choose(state.chosen);
 }
