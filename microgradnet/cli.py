@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -62,6 +63,13 @@ examples:
 """
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps names such as fashion-mnist in one piece."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 for bad input, 2 for wrong usage, 130 after Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
@@ -90,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="microgradnet",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"microgradnet {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
@@ -220,7 +228,7 @@ def _add_train(commands: Any) -> None:
         help="train a network on a data set",
         description=TRAINING,
         epilog=_presets(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     command.set_defaults(run=_train)
     command.add_argument(
@@ -247,7 +255,7 @@ def _add_train(commands: Any) -> None:
         "--convolutions",
         "feature maps of each 5×5 convolution with 2×2 max pooling, 0 for none",
         type=_sizes,
-        metavar="N,N,…",
+        metavar="N,…",
     )
     add(network, "--layers", "neurons of each hidden layer, 0 for none", type=_sizes, metavar="N,N,…")
     add(network, "--activation", "of the hidden layers", choices=tuple(recipes.ACTIVATIONS))
@@ -261,6 +269,9 @@ def _add_train(commands: Any) -> None:
     add(training, "--momentum", "share of the last step that is kept", metavar="X")
     add(training, "--weight-decay", "c in w ← w − lr·(∂L/∂w + c·w), for weights", metavar="X")
     add(training, "--seed", "the same seed gives the same model, to the byte", metavar="N")
+    training.add_argument(
+        "--no-compile", action="store_true", help="take every step eagerly: the same numbers, later"
+    )
     _add_data(output)
     output.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default: runs)"
@@ -274,18 +285,17 @@ def _add_train(commands: Any) -> None:
 
 def _presets() -> str:
     """Return a table of the presets."""
-    rows = [
-        ["", "conv", "layers", "activation", "loss", "dropout", "epochs", "batch", "lr", "momentum", "decay"]
-    ]
+    rows = [["", "layers", "activation", "loss", "dropout", "epochs", "batch", "lr", "momentum", "decay"]]
     for name, r in recipes.PRESETS.items():
-        maps, sizes = (",".join(map(str, numbers)) for numbers in (r.convolutions, r.layers))
+        sizes = "|".join([",".join(map(str, sizes)) for sizes in (r.convolutions, r.layers) if sizes])
         numbers = (r.dropout, r.epochs, r.batch_size, r.lr, r.momentum, r.weight_decay)
-        rows.append([name, maps, sizes, r.activation, r.loss, *(f"{number:g}" for number in numbers)])
+        rows.append([name, sizes, r.activation, r.loss, *(f"{number:g}" for number in numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return (
         "\n  ".join(["presets:", *lines])
-        + "\n\nThe first two nielsen- presets begin with weights from N(0, 1), as the book does there."
+        + "\n\nThe first two nielsen- presets begin with weights from N(0, 1), as the book does there.\n"
+        "Before a bar stand the feature maps of convolutions."
     )
 
 
@@ -392,6 +402,7 @@ def _fit(run: _Run, rng: np.random.Generator, show: Callable[[train.History], No
             progress=False if run.options.quiet else None,
             on_batch=run.watch,
             on_epoch=after_epoch,
+            compile=not run.options.no_compile,
         )
     except train.DivergedError as error:
         model = run.folder / run_folder.MODEL

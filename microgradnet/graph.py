@@ -25,6 +25,8 @@ clock = itertools.count(1)
 """Numbers the nodes and stamps the writes, so that *written after it was recorded* is one comparison."""
 last_write: Version = [0]
 """The time of the last write anywhere: what was recorded since needs no look at its versions."""
+last_change: Version = [0]
+"""The time when a tensor was last given another array, frozen, thawed or hooked: a compiled step looks again."""
 tracers: dict[int, Any] = {}
 """Per thread, what records a step that is being compiled; empty nearly always, and so a quick question."""
 
@@ -98,6 +100,13 @@ class Node:
         """Drop everything that the backward pass needs."""
         self.parents = self.args = self.versions = ()
         self.freed = True
+
+    def gradient(self) -> Array | None:
+        """Return the stored gradient; what a compiled step has left is copied now, when it is read."""
+        g = self.grad
+        if g is not None and type(g) is not np.ndarray:
+            self.grad = g = g.copy()
+        return g
 
     @property
     def shape(self) -> tuple[int, ...]:

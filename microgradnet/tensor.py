@@ -15,6 +15,7 @@ from microgradnet.graph import (
     assign,
     clock,
     is_recording,
+    last_change,
     require_floating,
     tracer,
     tracers,
@@ -114,6 +115,7 @@ class Tensor(Value):
             require_floating(new.dtype)
         same = (new.shape, new.dtype) == (self.shape, self.dtype)
         self._array, self._version = new, [0]
+        last_change[0] = next(clock)
         if node is None:
             return
         if same:  # the same leaf: a graph recorded before still finds it
@@ -186,8 +188,10 @@ class Tensor(Value):
             require_floating(self.dtype)
         if node is not None:
             node.requires_grad = value
+            last_change[0] = next(clock)
         elif value:
             self._node = Node.leaf(self._array, self._version)
+            last_change[0] = next(clock)
 
     @property
     def grad(self) -> Array | None:
@@ -198,9 +202,7 @@ class Tensor(Value):
         if tracers and (recorder := tracer()) is not None:
             return recorder.gradient_of(node)
         g = node.grad
-        if g is not None and type(g) is not np.ndarray:  # a compiled step's, which is copied when it is read
-            node.grad = g = g.copy()
-        return g
+        return g if g is None or type(g) is np.ndarray else node.gradient()
 
     @grad.setter
     def grad(self, value: ArrayLike | None) -> None:
@@ -268,10 +270,12 @@ class Tensor(Value):
         if node.hooks is None:
             node.hooks = {}
         hooks, key = node.hooks, next(clock)
+        last_change[0] = key
         hooks[key] = hook
 
         def remove() -> None:
             hooks.pop(key, None)
+            last_change[0] = next(clock)
 
         return remove
 

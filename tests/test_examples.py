@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+CLASSICS = sorted((ROOT / "examples" / "classics").glob("*.py"))
+QUICK = {"by_hand", "gradient_descent", "perceptron", "predictor_classifier", "two_layers"}  # below a second
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 # What the output must contain: the published, exact or learnt result that the example is about.
@@ -96,6 +98,20 @@ def test_example(path, capsys, monkeypatch):
     if path.stem in LEARNT:
         accuracy = re.findall(r"accuracy.*?([\d.]+)%", output)[-1]
         assert float(accuracy) >= LEARNT[path.stem], output
+    assert run(path, capsys, monkeypatch) == output, "a second run prints something else"
+
+
+def test_every_classic_is_run_by_its_own_test():
+    """Their results are held in tests/classics, with smaller settings for those that take long."""
+    tests = ROOT / "tests" / "classics"
+    assert CLASSICS
+    assert [p.stem for p in CLASSICS if not (tests / f"test_classics_{p.stem}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("path", [p for p in CLASSICS if p.stem in QUICK], ids=lambda path: path.stem)
+def test_a_quick_classic_prints_the_same_as_a_program_twice(path, capsys, monkeypatch):
+    output = run(path, capsys, monkeypatch)
+    assert output.strip()
     assert run(path, capsys, monkeypatch) == output, "a second run prints something else"
 
 

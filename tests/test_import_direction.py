@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "viz": ENGINE | {"html_table"},
     "checking": FRAMEWORK | {"gradients", "delta"},
     "compiler": FRAMEWORK,
-    "train": FRAMEWORK | {"serialization", "datasets", "html_table"},
+    "train": FRAMEWORK | {"compiler", "serialization", "datasets", "html_table"},
     "lab": TOP | {"gradients", "html_table"},
     "testing": TOP | {"gradients"},
     "report": FRAMEWORK | {"train", "checking", "viz"},

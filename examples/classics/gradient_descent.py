@@ -39,7 +39,7 @@ def steepest(length: float) -> float:
     return float(abs((np.degrees(angles[costs.argmin()] - downhill) + 180) % 360 - 180))
 
 
-def draw(path: str) -> None:
+def draw(path: str, frames: int = 26) -> None:
     """Draw the three descents, a frame for each step."""
     from matplotlib.animation import FuncAnimation
 
@@ -55,7 +55,7 @@ def draw(path: str) -> None:
         for line, points in zip(lines, paths, strict=True):
             line.set_data(*points[: i + 1].T)
 
-    FuncAnimation(figure, frame, frames=26).save(path, writer="pillow", fps=6, dpi=60)
+    FuncAnimation(figure, frame, frames=frames).save(path, writer="pillow", fps=6, dpi=60)
 
 
 def main(picture: str | None = None) -> None:

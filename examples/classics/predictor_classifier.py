@@ -54,7 +54,7 @@ def draw(path: str) -> None:
     axes[0].legend(frameon=False, fontsize="small", loc="upper right")
     for i, (rule, e) in enumerate(sent_back(sigmoid).items()):
         axes[2].bar(np.arange(2) + 0.27 * i, e, 0.27, label=rule)
-    axes[2].set(title="errors sent back (σ outputs)", xticks=[0.27, 1.27], xticklabels=["h₁", "h₂"])
+    axes[2].set(title="errors sent back (σ)", ylim=(0, 4), xticks=[0.27, 1.27], xticklabels=["h₁", "h₂"])
     axes[2].legend(frameon=False)
     figure.savefig(path, dpi=80)
 

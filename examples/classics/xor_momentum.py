@@ -3,7 +3,7 @@
 Ten nets for each start are trained side by side: weights have a leading axis of nets, and the gradient of the
 sum of all errors by one net's weights is that net's own. Δw ← −η·∂E/∂w + α·Δw, E = ½(y − t)².
 With a file name it draws: xor_momentum.py picture.png. Sources: D. Rumelhart, G. Hinton and R. Williams,
-"Learning representations by back-propagating errors", 1986 (momentum); N. Schemenauer, bpnn.py (the setting).
+"Learning representations by back-propagating errors", 1986 (momentum); N. Schemenauer, bpnn.py (the start).
 """
 
 import sys

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from microgradnet.graph import Array
 
 
+SMALL = 1 << 14
+"""Bytes up to which NumPy takes longer to broadcast a row than to copy it and to add two whole arrays."""
+
+
 class LateGradient:
     """What ``.grad`` of a parameter is after a compiled step, copied when it is read."""
 
@@ -73,6 +77,7 @@ class Executor:
         shift = -raw.ctypes.data % LINE
         self._arena = raw[shift : shift + self.memory.size]
         self._storages: dict[Storage, Array] = {}
+        self._places: dict[Any, Array] = {}
         self.arrays: dict[Slot, Any] = {}
         self.writer = Writer()
         for slot in self._given():
@@ -113,7 +118,10 @@ class Executor:
         """Bind a slot to its array."""
         if slot.storage is not None:
             storage, start = slot.storage
-            array: Any = self._flat(storage)[start : start + slot.size].reshape(slot.shape)
+            array: Any = self._same_object(
+                (storage, start, slot.shape),
+                lambda: self._flat(storage)[start : start + slot.size].reshape(slot.shape),
+            )
         elif slot.kind == "state":
             array = slot.source._array
         elif slot.kind == "constant":
@@ -123,10 +131,18 @@ class Executor:
         elif slot.kind in {"argument", "gradient"}:
             return
         else:
-            array = np.ndarray(
-                slot.shape, slot.dtype, self._arena, self.memory.offsets[slot], strides=_dense(slot)
+            offset = self.memory.offsets[slot]
+            array = self._same_object(
+                (offset, slot.shape, slot.dtype, slot.strides),
+                lambda: np.ndarray(slot.shape, slot.dtype, self._arena, offset, strides=slot.strides),
             )
         self.arrays[slot] = array
+
+    def _same_object(self, key: Any, make: Callable[[], Array]) -> Array:
+        """Return one array object for one place: NumPy sees at once that an update in place is one."""
+        if key not in self._places:
+            self._places[key] = make()
+        return self._places[key]
 
     def _text(self, x: Any) -> str:
         """Return how an argument is written."""
@@ -194,6 +210,11 @@ class Executor:
             return f"{name(array.dot, 'd') if array is not None else args[0] + '.dot'}({args[1]}, {out})"
         if op.kind == "copy":
             return f"{name(np.copyto, 'f')}({out}, {args[0]}, 'unsafe')"
+        row = self._row(op)
+        if row is not None:
+            tile = name(np.empty(op.out.shape, op.out.dtype), "a")  # type: ignore[union-attr]
+            self.writer.lines.append(f"{tile}[...] = {args[row]}")
+            args[row] = tile
         function = name(op.function, "f")
         if op.kind == "reduce":
             keep = ", True" if op.meta["keepdims"] else ""
@@ -201,6 +222,17 @@ class Executor:
         if op.function in {np.maximum, np.minimum}:  # which want it by name
             return f"{function}({', '.join(args)}, out={out})"
         return f"{function}({', '.join([*args, out])})"
+
+    def _row(self, op: Operation) -> int | None:
+        """Return which argument is a row that is worth repeating first: copying is quicker than broadcasting."""
+        out = op.out
+        if not op.elementwise or out is None or len(out.shape) != 2 or len(op.args) != 2 or not out.contiguous:
+            return None
+        shapes = [arg.shape if isinstance(arg, Slot) else None for arg in op.args]
+        if out.nbytes > SMALL or shapes.count(out.shape) != 1 or any(arg.dtype != out.dtype for arg in op.slots):
+            return None
+        row = 1 - shapes.index(out.shape)
+        return row if shapes[row] == out.shape[1:] and out.shape[0] > 1 else None
 
     def _exit(self) -> None:
         lines, program, name = self.writer.lines, self.program, self.writer.name
@@ -251,10 +283,4 @@ class Executor:
         if isinstance(result, dict):
             return "{" + ", ".join([f"{self._text(k)}: {self._returned(v)}" for k, v in result.items()]) + "}"
         return self._text(result)
-
-
-def _dense(slot: Slot) -> tuple[int, ...]:
-    """Return the strides of a slot, whose elements lie without gaps."""
-    return slot.strides
-
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from microgradnet.compiler.program import Operation, Program, Slot, Storage, leaves
-from microgradnet.optim.optimizer import BLOCK
+
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from microgradnet.graph import Value
 
+BLOCK = 1 << 16
+"""Elements that are updated at a time: what is computed in between stays in the cache."""
 MAKES_MEMORY = {"ufunc", "reduce", "dot", "copy"}
 """Kinds of operations that write where they are told to."""
 
@@ -34,7 +36,7 @@ def flatten_updates(program: Program, tail: list[Operation]) -> list[Operation]:
     rest = [op for op in tail if op not in replaced]
     program.operations = [op for op in program.operations if op not in set(tail)] + rest + plan.operations
     if plan.operations:
-        program.notes.append(f"{len(plan.tensors)} tensors are updated together, in {plan.blocks} blocks")
+        program.notes.append(f"{plan.tensors} tensors are updated together, in {plan.blocks} blocks")
     return rest + plan.operations
 
 
@@ -70,9 +72,8 @@ class _Plan:
         self.returned = set(leaves(program.result))
         self.operations: list[Operation] = []
         self.replaced: set[Operation] = set()
-        self.tensors: dict[int, Storage] = {}
-        self.laid: dict[Slot, tuple[Storage, int]] = {}
-        self.blocks = 0
+        self.tensors = self.blocks = 0
+        self._unread: dict[int, Slot] = {}
 
     def inner(self, slot: Slot, root: Slot) -> Operation | None:
         """Return the elementwise operation in the tail that makes a slot of the root's shape."""
@@ -103,72 +104,62 @@ class _Plan:
         memo: dict[Slot, Any] = {}
 
         def of(slot: Any) -> Any:
-            if not isinstance(slot, Slot):
-                return None
             if slot not in memo:
-                memo[slot] = found(slot)
+                op = self.inner(slot, root) if isinstance(slot, Slot) else None
+                if op is None:
+                    memo[slot] = self._leaf(slot, tensor, root) if isinstance(slot, Slot) else None
+                else:
+                    parts = [of(arg) for arg in op.args]
+                    hidden = slot in self.returned or None in parts
+                    memo[slot] = None if hidden else (op.function, *parts)
             return memo[slot]
 
-        def found(slot: Slot) -> Any:
-            op = self.inner(slot, root)
-            if op is not None:
-                if slot in self.returned:
-                    return None
-                parts = [of(arg) for arg in op.args]
-                return None if None in parts else (op.function, *parts)
-            if not slot.shape and slot.kind in {"number", "constant"}:
-                return slot if slot.kind == "number" else ("constant", slot.dtype, slot.source.tobytes())
-            if (slot.shape, slot.dtype) != (root.shape, root.dtype) or not slot.contiguous:
-                return None
-            if slot.kind == "state":
-                same = slot.source is tensor
-                return ("own",) if same else ("state",) if slot.source._array.flags.carray else None
-            maker = self.makers.get(slot)
-            fits = slot.kind == "result" and slot in self.gradients
-            return ("gradient",) if fits and maker is not None and maker.kind in MAKES_MEMORY else None
-
         return of(root)
+
+    def _leaf(self, slot: Slot, tensor: Value, root: Slot) -> Any:
+        """Describe what an update starts from: a number, its own tensor, another one, a gradient."""
+        if not slot.shape and slot.kind == "number":
+            return slot
+        if not slot.shape and slot.kind == "constant":
+            return ("constant", slot.dtype, slot.source.tobytes())
+        if (slot.shape, slot.dtype) != (root.shape, root.dtype) or not slot.contiguous:
+            return None
+        if slot.kind == "state":
+            return ("own",) if slot.source is tensor else ("state",) if slot.source._array.flags.carray else None
+        maker = self.makers.get(slot) if slot in self.gradients else None
+        return ("gradient",) if maker is not None and maker.kind in MAKES_MEMORY else None
 
     def merge(self, groups: list[list[tuple[Value, Slot]]]) -> None:
         """Merge the lanes of groups that belong together: the k-th entries of all are one parameter's."""
         lanes = [{op for group in groups for op in self.lane(group[k][1])} for k in range(len(groups[0]))]
         inside = set().union(*lanes)
-        roots = {slot for group in groups for _, slot in group}
-        for op in inside:  # nobody else may read what is computed only block by block
-            users = self.readers.get(op.out, [])
-            if any(user not in inside for user in users):
-                return
-        if sum(map(len, lanes)) != len(inside):
-            return
+        shared = sum(map(len, lanes)) != len(inside)
+        if shared or any(user not in inside for op in inside for user in self.readers.get(op.out, [])):
+            return  # what is computed only block by block is there for nobody else
         flat: dict[tuple[Slot, ...], Storage] = {}
         for group in groups:
-            self._storage(flat, tuple([self._old(tensor, slot) for tensor, slot in group]), group)
-        order = self._order([tuple([slot for _, slot in group]) for group in groups], flat, groups[0][0][1])
+            old = self._olds(group)
+            flat[old] = Storage(sum([slot.size for slot in old]), old[0].dtype, [tensor for tensor, _ in group])
+        order = self._order([tuple([slot for _, slot in group]) for group in groups], flat)
         if order is None:
             return
         size = sum([slot.size for _, slot in groups[0]])
         for start in range(0, size, BLOCK):
-            stop = min(start + BLOCK, size)
-            self._block(order, flat, groups, start, stop)
+            self._block(order, flat, groups, start, min(start + BLOCK, size))
             self.blocks += 1
-        for group in groups:
-            storage = flat[tuple([self._old(tensor, slot) for tensor, slot in group])]
-            position = 0
-            for tensor, slot in group:
-                self.tensors[id(tensor)] = storage
-                slot.storage = (storage, position)
-                position += slot.size
         for slots, storage in flat.items():
-            position = 0
-            for slot in slots:
-                if slot.kind == "result":
-                    slot.storage = (storage, position)
-                position += slot.size
+            if slots[0].kind == "result":
+                _lay(slots, storage)
+        for group in groups:
+            _lay([slot for _, slot in group], flat[self._olds(group)])
+            self.tensors += len(group)
         self.replaced |= inside
-        _ = roots
+
+    def _olds(self, group: list[tuple[Value, Slot]]) -> tuple[Slot, ...]:
+        """Return the slots of what the tensors of a group hold before their update."""
+        return tuple([self._old(tensor, slot) for tensor, slot in group])
 
     def _old(self, tensor: Value, root: Slot) -> Slot:
-        """Return the slot of what a tensor holds before its update."""
         for op in self.lane(root):
             for slot in op.slots:
                 if slot.kind == "state" and slot.source is tensor:
@@ -178,46 +169,31 @@ class _Plan:
             self._unread[key] = Slot("state", root.shape, root.dtype, root.strides, tensor)
         return self._unread[key]
 
-    @property
-    def _unread(self) -> dict[int, Slot]:
-        return self.__dict__.setdefault("_unread_slots", {})
-
-    def _storage(
-        self, flat: dict[tuple[Slot, ...], Storage], slots: tuple[Slot, ...], group: list[tuple[Value, Slot]]
-    ) -> None:
-        if slots not in flat:
-            size = sum([slot.size for slot in slots])
-            flat[slots] = Storage(size, slots[0].dtype, [tensor for tensor, _ in group])
-
     def _order(
-        self, roots: list[tuple[Slot, ...]], flat: dict[tuple[Slot, ...], Storage], root: Slot
+        self, roots: list[tuple[Slot, ...]], flat: dict[tuple[Slot, ...], Storage]
     ) -> list[tuple[Slot, ...]] | None:
         """List the merged operations by their results, each after those that it needs; find their leaves."""
         order: dict[tuple[Slot, ...], None] = {}
         used: set[Slot] = {slot for slots in flat for slot in slots}
 
         def visit(slots: tuple[Slot, ...], firsts: tuple[Slot, ...]) -> bool:
-            if slots in order or slots in flat or not slots[0].shape and slots[0].kind != "result" and (
-                slots[0].kind in {"number", "constant"}
-            ):
+            first = slots[0]
+            if slots in order or slots in flat or (not first.shape and first.kind in {"number", "constant"}):
                 return True
-            op = self.inner(slots[0], firsts[0])
-            if op is None:
+            if self.inner(first, firsts[0]) is None:  # a leaf
                 if used & set(slots):
                     return False
                 used.update(slots)
-                tensors = [slot.source for slot in slots] if slots[0].kind == "state" else []
-                flat[slots] = Storage(sum([slot.size for slot in slots]), slots[0].dtype, tensors)
+                tensors = [slot.source for slot in slots] if first.kind == "state" else []
+                flat[slots] = Storage(sum([slot.size for slot in slots]), first.dtype, tensors)
                 return True
-            makers = [self.inner(slot, first) for slot, first in zip(slots, firsts, strict=True)]
-            for args in zip(*[maker.args for maker in makers if maker is not None], strict=True):
-                if not visit(args, firsts):
-                    return False
+            columns = zip(*[self.made[slot].args for slot in slots], strict=True)
+            if not all(visit(column, firsts) for column in columns):
+                return False
             order[slots] = None
             return True
 
-        _ = root
-        return list(order) if all([visit(slots, slots) for slots in roots]) else None
+        return list(order) if all(visit(slots, slots) for slots in roots) else None
 
     def _block(
         self,
@@ -230,10 +206,7 @@ class _Plan:
         """Append the operations on one block."""
         shape, itemsize = (stop - start,), order[0][0].dtype.itemsize
         parts: dict[tuple[Slot, ...], Slot] = {}
-        targets = {
-            tuple([slot for _, slot in group]): tuple([self._old(*entry) for entry in group])
-            for group in groups
-        }
+        targets = {tuple([slot for _, slot in group]): self._olds(group) for group in groups}
 
         def part(slots: tuple[Slot, ...]) -> Slot:
             if slots not in parts:
@@ -262,6 +235,14 @@ class _Plan:
         for target, slot in late:
             copy = Slot("result", shape, target.dtype, (itemsize,), storage=target.storage)
             self.operations.append(Operation("copy", "copy", _same, (slot,), {}, copy))
+
+
+def _lay(slots: Iterable[Slot], storage: Storage) -> None:
+    """Put slots into a storage, one after another."""
+    position = 0
+    for slot in slots:
+        slot.storage = (storage, position)
+        position += slot.size
 
 
 def _same(x: Any) -> Any:

@@ -191,6 +191,18 @@ def _power(b: Builder, x: Slot, *, n: float) -> Slot | None:
     return b.ufunc(np.square, x) if n == 2 else None
 
 
+def _matmul(b: Builder, x: Slot, w: Slot) -> Slot | None:
+    """Take dot for a small product of matrices: the same call of BLAS, which it reaches sooner.
+
+    (It clears the result first, which is too much for a large one. BLAS is called differently for vectors.)
+    """
+    if len(x.shape) != 2 or len(w.shape) != 2 or min(*x.shape, *w.shape) < 2:
+        return None
+    return _dot(b, x, w) if 4 * x.shape[0] * w.shape[1] <= SMALL_PRODUCT else None
+
+
+SMALL_PRODUCT = 1 << 14
+"""Bytes of a result."""
 LOWERINGS: dict[str, Lowering] = {
     "sigmoid": _sigmoid,
     "softplus": _softplus,
@@ -199,6 +211,7 @@ LOWERINGS: dict[str, Lowering] = {
     "dot": _dot,
     "sum": _sum,
     "sum_rows": _sum_rows,
+    "matmul": _matmul,
     "mean": _mean,
     "squared_error": _squared_error,
     "softmax": _softmax,
@@ -224,9 +237,12 @@ def _kernels(op: Operation) -> list[Operation] | None:
     if op.kind in {"view", "random", "check"} or op.out is None:
         return None
     builder = Builder()
-    if op.kind == "ufunc" and not op.meta:
-        made: Slot | None = builder.add(op.name, "ufunc", op.function, *op.args)
-    else:
+    made: Slot | None = None
+    if op.kind == "ufunc" and op.name == "matmul" and all(isinstance(arg, Slot) for arg in op.args):
+        made = _matmul(builder, *op.args)
+    if made is None and op.kind == "ufunc" and not op.meta:
+        made = builder.add(op.name, "ufunc", op.function, *op.args)
+    elif made is None:
         rule = LOWERINGS.get(op.name)
         if rule is None:
             return None

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradnet.compiler.program import Operation, Program, Slot, Storage, leaves
+from microgradnet.graph import clock, last_change
 
 if TYPE_CHECKING:
     from microgradnet.graph import Array, Value
 
 STATIC = {"ufunc", "reduce", "dot", "copy"}
 """Kinds of operations whose result lies where we say."""
-SMALL = 1 << 15
-"""Bytes up to which two buffers taken in turn are quicker than one that is updated in place: NumPy then has no
-overlap to think about."""
 LINE = 64
 """Buffers begin at multiples of a cache line."""
 
@@ -24,86 +22,48 @@ class Memory:
     """The buffers of a program: shared by slots that are not needed at the same time."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
-        self.homes: dict[Slot, Slot] = {}
-        """Per slot: the slot whose memory it lies in (itself, or what it is a view or an update in place of)."""
         self.offsets: dict[Slot, int] = {}
+        """Where in the buffer a result lies."""
         self.size = 0
-        self.reused = 0
-        self._plan()
-
-    def home(self, slot: Slot) -> Slot:
-        """Return the slot that owns the memory in which a slot lies."""
-        while self.homes.get(slot, slot) is not slot:
-            slot = self.homes[slot]
-        return slot
-
-    def _plan(self) -> None:
-        program, views = self.program, {}
-        for op in program.operations:
-            if op.kind in {"view", "call"} and op.out is not None and op.shares:
-                views[op.out] = op.shares
-        last: dict[Slot, int] = {}
-        owners = {}
-
-        def owning(slot: Slot) -> tuple[Slot, ...]:
-            if slot not in owners:
-                shared = views.get(slot)
-                owners[slot] = (slot,) if not shared else tuple([o for s in shared for o in owning(s)])
-            return owners[slot]
-
-        for i, op in enumerate(program.operations):
-            for slot in op.slots:
-                for owner in owning(slot):
-                    last[owner] = i
-        end = len(program.operations)
-        kept = [slot for _, slot in program.stores] + list(leaves(program.result))
-        kept += [slot for _, slot in program.gradients if slot is not None]
-        for slot in kept:
-            for owner in owning(slot):
-                last[owner] = end
-        dying: dict[int, list[Slot]] = {}
-        for slot, i in last.items():
-            dying.setdefault(i, []).append(slot)
-        self._last = last
-        free: dict[int, list[int]] = {}
+        self._free: dict[int, list[int]] = {}
+        self._held: dict[Slot, tuple[int, int]] = {}
+        spans = lifetimes(program.operations, program.outputs)
+        self._last = {slot: stop for _, stop, slot in spans}
+        over: dict[int, list[Slot]] = {}
+        for _, stop, slot in spans:
+            over.setdefault(stop, []).append(slot)
         lasting = {slot for _, slot in program.gradients if slot is not None}
-        held: dict[Slot, tuple[int, int]] = {}
         for i, op in enumerate(program.operations):
-            out = op.out
-            if out is not None and op.kind in STATIC and out.storage is None:
-                taken = self._in_place(op, i, held)
-                if taken is not None:
-                    held[out] = held.pop(taken)
-                    self.offsets[out] = held[out][0]
-                    self.homes[out] = taken
-                    self.reused += 1
-                else:
-                    room = max(-(-out.nbytes // LINE) * LINE, LINE)
-                    usable = [] if out in lasting else free.get(room, [])
-                    offset = usable.pop() if usable else self.size
-                    if offset == self.size:
-                        self.size += room
-                    else:
-                        self.reused += 1
-                    held[out] = (offset, room)
-                    self.offsets[out] = offset
-                if out not in last:
-                    dying.setdefault(i, []).append(out)
-            for slot in dying.get(i, []):
-                if slot in held and slot not in lasting:
-                    offset, room = held.pop(slot)
-                    free.setdefault(room, []).append(offset)
+            if op.out is not None and op.kind in STATIC and op.out.storage is None:
+                taken = self._in_place(op, i)
+                place = self._held.pop(taken) if taken else self._place(op.out, own=op.out in lasting)
+                self._held[op.out] = place
+                self.offsets[op.out] = place[0]
+            for slot in over.get(i, []):
+                if slot in self._held and slot not in lasting:
+                    offset, room = self._held.pop(slot)
+                    self._free.setdefault(room, []).append(offset)
 
-    def _in_place(self, op: Operation, i: int, held: dict[Slot, tuple[int, int]]) -> Slot | None:
+    def _place(self, out: Slot, *, own: bool) -> tuple[int, int]:
+        """Return offset and length of memory for a result: the smallest free piece, or a new one."""
+        room = max(-(-out.nbytes // LINE) * LINE, LINE)
+        fitting = [] if own else [n for n, offsets in self._free.items() if n >= room and offsets]
+        if not fitting:
+            self.size += room
+            return self.size - room, room
+        found = min(fitting)
+        offset = self._free[found].pop()
+        if found > room:  # what is left of it
+            self._free.setdefault(found - room, []).append(offset + room)
+        return offset, room
+
+    def _in_place(self, op: Operation, i: int) -> Slot | None:
         """Return the argument whose memory an elementwise operation may take over."""
-        if not op.elementwise or op.out is None or op.out.nbytes <= SMALL:
+        if not op.elementwise or op.out is None:
             return None
         for arg in op.slots:
-            if arg in held and self._last.get(arg) == i and arg.like(op.out):
-                others = [slot for slot in op.slots if slot is not arg and self.home(slot) is self.home(arg)]
-                if not others:
-                    return arg
+            if arg in self._held and self._last[arg] == i and arg.like(op.out):
+                return arg if list(op.args).count(arg) == len([a for a in op.slots if a.shape]) or not _views(op) else None
         return None
 
 
@@ -133,6 +93,7 @@ def bound(storage: Storage) -> Array:
 def _rebind(tensor: Value, array: Array) -> None:
     """Give a tensor other memory with the same numbers: the same leaf, and the same version."""
     tensor._array = array
+    last_change[0] = next(clock)
     if tensor._node is not None:
         tensor._node.y = array
 
@@ -152,3 +113,61 @@ def _consecutive(storage: Storage) -> Array | None:
     first = (start - base.ctypes.data) // storage.dtype.itemsize
     found: Array = base[first : first + storage.size]
     return found if found.size == storage.size and found.dtype == storage.dtype else None
+
+
+def lifetimes(operations: list[Operation], kept: list[Slot]) -> list[tuple[int, int, Slot]]:
+    """Return, for each result with memory of its own, when it is made, when it is read last, and its slot."""
+    views = {op.out: op.shares for op in operations if op.out is not None and op.shares}
+    last: dict[Slot, int] = {}
+
+    def read(slot: Slot, i: int) -> None:
+        for owner in views.get(slot, ()):
+            read(owner, i)
+        last[slot] = i
+
+    for i, op in enumerate(operations):
+        for slot in op.slots:
+            read(slot, i)
+    for slot in kept:
+        read(slot, len(operations))
+    return [
+        (i, last.get(op.out, i), op.out)
+        for i, op in enumerate(operations)
+        if op.out is not None and op.out not in views
+    ]
+
+
+def _peak(spans: list[tuple[int, int, Slot]], end: int) -> int:
+    change = [0] * (end + 2)
+    for start, stop, slot in spans:
+        change[start] += slot.nbytes
+        change[stop + 1] -= slot.nbytes
+    level = most = 0
+    for step in change:
+        level += step
+        most = max(most, level)
+    return most
+
+
+def eager_peak(program: Program) -> int:
+    """Return the most bytes that eager holds at a time: the graph keeps what the forward pass made."""
+    end = len(program.operations)
+    backward = {op.out for op in program.operations if op.backward}
+    spans = lifetimes(program.operations, program.outputs)
+    return _peak([(i, j if slot in backward else end, slot) for i, j, slot in spans], end)
+
+
+def measured(program: Program) -> dict[str, int]:
+    """Return the bytes of a program's buffers, gradients and calls, their sum, and eager's peak."""
+    plan = Memory(program)
+    storages = {
+        slot.storage[0]
+        for op in program.operations
+        for slot in [*op.slots, *([op.out] if op.out is not None else [])]
+        if slot.storage is not None
+    }
+    gradients = sum([s.size * s.dtype.itemsize for s in storages if not s.tensors])
+    calls = {op.out for op in program.operations if op.kind in {"call", "random"} and not op.shares}
+    spans = [span for span in lifetimes(program.operations, program.outputs) if span[2] in calls]
+    found = {"buffers": plan.size, "gradients": gradients, "calls": _peak(spans, len(program.operations))}
+    return {**found, "compiled": sum(found.values()), "eager": program.eager_bytes}

@@ -85,6 +85,8 @@ class Operation:
     out: Slot | None
     shares: tuple[Slot, ...] = ()
     """The arguments whose memory the result of a call or a view lies in."""
+    backward: bool = False
+    """Whether it belongs to the sweep or the update, whose values eager lets go of."""
 
     @property
     def slots(self) -> Iterator[Slot]:
@@ -115,6 +117,8 @@ class Program:
     """What ``.grad`` of a leaf is afterwards."""
     result: Any = None
     """What is returned: slots in tuples, lists and dicts."""
+    eager_bytes: int = 0
+    """What eager's values take at their peak."""
     notes: list[str] = field(default_factory=list)
     """What the passes did, for people."""
 
@@ -135,15 +139,16 @@ class Program:
     def __str__(self) -> str:
         numbers: dict[Slot, str] = {}
         memories: dict[Storage, int] = {}
+        made = {op.out for op in self.operations}
 
         def name(x: Any) -> str:
             if not isinstance(x, Slot):
                 return _short(x)
             if x.kind == "constant" and not x.shape:
                 return _short(x.source.item())
-            if x.kind == "part" and x.storage is not None:
+            if x.storage is not None and (x.kind == "part" or x not in made):
                 storage, start = x.storage
-                kind = "parameters" if storage.tensors else "gradients"
+                kind = "parameters" if storage.tensors else "values"
                 numbers.setdefault(x, f"{kind}{memories.setdefault(storage, len(memories))}[{start}:{start + x.size}]")
             if x not in numbers:
                 numbers[x] = f"{_LETTERS[x.kind]}{len(numbers)}"

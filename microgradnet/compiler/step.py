@@ -12,7 +12,9 @@ from microgradnet.compiler.executor import Executor
 from microgradnet.compiler.flat import flatten_updates
 from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captured
 from microgradnet.compiler.lowering import lowered
+from microgradnet.compiler.memory import eager_peak, measured
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
+from microgradnet.compiler.side_by_side import side_by_side
 from microgradnet.compiler.tracing import Tracer
 from microgradnet.graph import no_grad, tracer, tracers
 from microgradnet.nn.module import Module
@@ -131,18 +133,30 @@ class Compiled:
             raise RuntimeError(message)
         return self._latest.program
 
+    def memory(self) -> dict[str, int]:
+        """Return the bytes that the latest program holds for its values, and what eager holds at its peak.
+
+        ``buffers`` are shared by values that are not needed at the same time; ``gradients`` and the values
+        that an operation allocates itself (``calls``) come on top. ``eager`` counts the values that the
+        recorded graph keeps alive and the largest sum of those that the sweep and the update add to them.
+        Parameters, state and arguments are not counted: they are the same in both.
+        """
+        return measured(self.program)
+
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}: {len(self._variants)} programs>"
 
 
 def build(program: Program) -> None:
     """Turn what was traced into the program that is executed."""
+    program.eager_bytes = eager_peak(program)
     drop_dead(program)
     lowered(program)
     optimized(program)
     detach_outputs(program)
     tail = order_of_writes(program)
-    flatten_updates(program, tail)
+    tail = flatten_updates(program, tail)
+    side_by_side(program, tail)
     for op in program.operations:
         for slot in [*op.slots, *([op.out] if op.out else [])]:
             if slot.kind not in {"number", "constant"}:

@@ -84,6 +84,7 @@ class Tracer:
         self._undo: list[Callable[[], None]] = []
         self._saved: set[int] = set()
         self._thread = get_ident()
+        self._sweeping = False
 
     # ------------------------------------------------------------------ running
 
@@ -308,7 +309,9 @@ class Tracer:
             meta = {**meta, "rng": None}
         slot = Slot.of("result", array)
         function: Any = primitive.forward
-        self.program.operations.append(Operation(primitive.name, kind, function, refs, meta, slot, shares))
+        self.program.operations.append(
+            Operation(primitive.name, kind, function, refs, meta, slot, shares, self._sweeping)
+        )
         self._know(array, slot, y._version)
         return y
 
@@ -445,6 +448,7 @@ class Tracer:
             self.constant(gradient)
             start = Tensor._box(fixed(seed(output, gradient, "backward()")), None, [0])
         token = current_scope.set(Scope(enabled=False, outer=current_scope.get()))
+        self._sweeping = True
         try:
             arrived = [
                 (node, g) for node, g, _ in sweep({root.number: start}, nodes, output) if node.retains_grad
@@ -456,6 +460,7 @@ class Tracer:
                 self._save_gradient(node)
                 node.grad = g if before is None else before + g
         finally:
+            self._sweeping = False
             current_scope.reset(token)
 
     def step(self, optimizer: Optimizer) -> None:
@@ -467,6 +472,7 @@ class Tracer:
             raise CompileError(message)
         self.optimizers.append(optimizer)
         token = current_scope.set(Scope(enabled=False, outer=current_scope.get()))
+        self._sweeping = True
         try:
             states = iter(list(optimizer.state))
             for group in optimizer.param_groups:
@@ -477,6 +483,7 @@ class Tracer:
                     if g is not None:
                         self._update(optimizer, p, g, state, hyper)
         finally:
+            self._sweeping = False
             current_scope.reset(token)
 
     def _update(

@@ -44,6 +44,8 @@ class Hopfield(Module):
     [0.5, -1.5]
     """
 
+    weight: Tensor
+
     def __init__(self, units: int, *, dtype: DTypeLike = np.float32) -> None:
         if units < 1:
             raise ValueError(f"Hopfield: units must be at least 1, not {units}")
@@ -135,7 +137,8 @@ class Hopfield(Module):
         """Return the sign of the field, and the state where the field is 0."""
         h = self.field(s)
         with no_grad():
-            return where(greater(h, 0), 1.0, where(less(h, 0), -1.0, s)).astype(s.dtype)
+            turned: Tensor = where(greater(h, 0), 1.0, where(less(h, 0), -1.0, s)).astype(s.dtype)
+        return turned
 
     def _one_by_one(self, s: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         yield s
@@ -186,6 +189,8 @@ class ModernHopfield(Module):
     >>> net([1.0, 0.5, 0.0]).data.round(2)
     array([1.96, 0.04, 0.96], dtype=float32)
     """
+
+    patterns: Tensor
 
     def __init__(self, patterns: Any, beta: float = 1.0, *, dtype: DTypeLike = np.float32) -> None:
         rows = np.asarray(patterns, dtype)

@@ -13,10 +13,11 @@ from microgradnet.graph import no_grad
 from microgradnet.ops import generator
 from microgradnet.tensor import Tensor
 from microgradnet.train.batches import source
-from microgradnet.train.diverged import DivergedError, check_finite, first_not_finite
+from microgradnet.train.diverged import DivergedError, check_finite
 from microgradnet.train.metrics import Totals, resolve
 from microgradnet.train.progress import Bar
 from microgradnet.train.records import Batch, History, Record
+from microgradnet.train.step import Step, one_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def epochs(
     metrics: Metrics = (),
     rng: Seed = None,
     on_batch: Callable[[Batch], None] | None = None,
+    compile: bool = False,
 ) -> Iterator[Record]:
     """Train, yielding a Record after every epoch (endlessly without ``epochs``).
 
@@ -50,7 +52,8 @@ def epochs(
     of the outputs and the targets of a batch; means weigh every batch by its examples. ``on_batch`` is called
     after every step, while the gradients that it used are still in ``.grad``; ``train.Watch`` collects norms
     there. The model is in training mode only while it trains, in evaluation mode while it is validated,
-    and as it was whenever a record is yielded.
+    and as it was whenever a record is yielded. With ``compile`` the step is recorded once and replayed
+    (``mg.compile``): the same numbers, sooner.
 
     Raises
     ------
@@ -82,8 +85,9 @@ def epochs(
     trained.batches(
         batch_size
     )  # refuses a batch size that makes no sense, now rather than at the first epoch
+    step = Step(model, loss_fn, optimizer, compiled=compile)
     return _records(
-        model, loss_fn, optimizer, trained, epochs, batch_size, checked, resolve(metrics), order, on_batch
+        model, loss_fn, step, trained, epochs, batch_size, checked, resolve(metrics), order, on_batch
     )
 
 
@@ -93,7 +97,7 @@ _epochs = epochs  # fit has a parameter of this name
 def _records(
     model: Module,
     loss_fn: LossFunction,
-    optimizer: Optimizer,
+    step: Step,
     data: Data,
     last: int | None,
     batch_size: int,
@@ -110,7 +114,7 @@ def _records(
         with in_mode(model, training=True), _no_warnings():
             for x, y in data.batches(batch_size, shuffle=True, rng=order):
                 steps += 1
-                loss, output = _step(model, loss_fn, optimizer, x, y, epoch, steps)
+                loss, output = step(x, y, epoch, steps)
                 totals.add(len(x), loss, output, y)
                 if on_batch is not None:
                     on_batch(Batch(epoch, steps, totals.count, len(data), loss, totals.means()))
@@ -122,33 +126,6 @@ def _records(
             with _no_warnings():
                 checked = evaluate(model, loss_fn, validation, metrics=measures)
         yield Record(epoch, steps, found.pop("loss"), found, checked, seconds)
-
-
-def _step(
-    model: Module, loss_fn: LossFunction, optimizer: Optimizer, x: Any, y: Any, epoch: int, step: int
-) -> tuple[float, Any]:
-    """Forward, loss, backward, update; the update only where the loss is finite."""
-    output = model(x)
-    loss = _one_number(loss_fn(output, y))
-    value = float(loss.item())
-    if not math.isfinite(value):
-        raise DivergedError(
-            f"the loss became {value} at step {step} (epoch {epoch}): {first_not_finite(loss, model)}. "
-            "The update was not applied; a smaller learning rate may help"
-        )
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return value, output
-
-
-def _one_number(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.size != 1:
-        given = f"{type(loss).__name__} of shape {np.shape(loss.data if isinstance(loss, Tensor) else loss)}"
-        raise ValueError(
-            f"the loss must be a tensor of one number, got a {given}; give it a reduction such as 'mean'"
-        )
-    return loss
 
 
 def evaluate(
@@ -172,7 +149,7 @@ def evaluate(
     with in_mode(model, training=False), no_grad():
         for x, y in source(data, "the data").batches(batch_size):
             output = model(x)
-            totals.add(len(x), float(_one_number(loss_fn(output, y)).item()) if loss_fn else 0.0, output, y)
+            totals.add(len(x), float(one_number(loss_fn(output, y)).item()) if loss_fn else 0.0, output, y)
     means = totals.means()
     if loss_fn is None:
         del means["loss"]
@@ -196,6 +173,7 @@ def fit(
     progress: bool | None = None,
     on_batch: Callable[[Batch], None] | None = None,
     on_epoch: Callable[[History], None] | None = None,
+    compile: bool = False,
 ) -> History:
     """Train for ``epochs`` epochs and return the History. See ``train.epochs`` for what both take.
 
@@ -245,6 +223,7 @@ def fit(
             metrics=measures,
             rng=rng,
             on_batch=on_step,
+            compile=compile,
         )
         try:
             for record in records:

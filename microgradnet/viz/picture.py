@@ -444,7 +444,7 @@ class Builder:
             lines.append(Line("", (("frozen",),)))
         elif "grad" in shown and role != "input" and (node.retains_grad or node.grad is not None):
             missing = Line("grad", (("no gradient yet",),))
-            lines.append(missing if node.grad is None else self._array("grad", node.grad, role))
+            lines.append(missing if (g := node.gradient()) is None else self._array("grad", g, role))
         if node.number in self.gradients:
             lines.append(self._array("∂L", self.gradients[node.number], role))
         return lines

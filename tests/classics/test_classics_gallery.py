@@ -41,11 +41,6 @@ def test_a_section_shows_a_small_picture_the_command_and_its_output(name):
     assert re.search(r"Wall time: about \d", text)
 
 
-@pytest.mark.parametrize("name", CLASSICS)
-def test_every_classic_has_a_test(name):
-    assert (Path(__file__).parent / f"test_classics_{name}.py").is_file()
-
-
 def test_every_picture_belongs_to_a_classic():
     pictures = {path.stem for path in (ROOT / "docs" / "images" / "classics").iterdir()}
     assert pictures == set(CLASSICS)

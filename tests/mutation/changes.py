@@ -18,7 +18,7 @@ Function: TypeAlias = Any
 """What ``def`` and ``lambda`` make; mypy knows it as a Callable, which has no code."""
 FACTOR = 1.001
 TRANSPOSED = "_transposed_by_a_mutant"  # a global of the mutated module while a mutant of this kind lives
-COMMUTES = {"maximum", "minimum", "equal", "logical_and", "multiply", "add", "isin"}
+COMMUTES = {"maximum", "minimum", "equal", "logical_and", "multiply", "add", "isin", "result_type"}
 CONVERSIONS = {"floats", "asarray", "astype", "float", "valued", "_valued", "fixed", "len", "list", "tuple"}
 """Functions that change how a number is held, not which number it is."""
 NO_ARITHMETIC = (
@@ -246,7 +246,8 @@ def _expressions(root: ast.AST, path: Path) -> Iterator[tuple[Path, ast.expr, bo
                 yield from _within(statement.value, (*here, ("value", None)), whole=True)
             elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and statement.value:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                stored = isinstance(targets[0], ast.Subscript) or isinstance(statement.value, ast.BinOp)
+                stored = isinstance(targets[0], ast.Subscript) or isinstance(statement, ast.AugAssign)
+                stored = stored or isinstance(statement.value, ast.BinOp)
                 yield from _within(statement.value, (*here, ("value", None)), whole=stored)
 
 

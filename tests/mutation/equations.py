@@ -12,7 +12,7 @@ import pytest
 
 import microgradnet as mg
 from microgradnet import delta, nn
-from microgradnet.delta import costs, functions, layers, network, stack
+from microgradnet.delta import convolution, costs, functions, layers, network, stack
 from tests.mutation.campaign import Check, Subject
 
 if TYPE_CHECKING:
@@ -122,6 +122,42 @@ def check_higher(name: str) -> None:
     compare(model, stacked, nn.QuadraticLoss(), delta.QuadraticCost(), x, y)
 
 
+def _conv(rng: Any, *options: Any, bias: bool = True) -> tuple[Any, Any]:
+    stride, padding, dilation, groups = options
+    layer = nn.Conv2d(4, 6, (3, 2), stride, padding, dilation, groups, bias, dtype=float, rng=rng)
+    sides: Any = tuple([(n, n) for n in padding])
+    offset = None if layer.bias is None else layer.bias.data
+    return layer, delta.Conv2d(layer.weight.data, offset, stride, sides, dilation, groups)
+
+
+IMAGES: dict[str, Any] = {  # of four channels
+    "Conv2d": lambda rng: _conv(rng, (1, 1), (0, 0), (1, 1), 1),
+    "Conv2d with everything": lambda rng: _conv(rng, (2, 1), (1, 0), (1, 2), 2, bias=False),
+    "MaxPool2d": lambda rng: (nn.MaxPool2d((2, 3)), delta.MaxPool2d((2, 3), (2, 3))),
+    "MaxPool2d with everything": lambda rng: (
+        nn.MaxPool2d((2, 3), (1, 2), (1, 1), (2, 1)),
+        delta.MaxPool2d((2, 3), (1, 2), ((1, 1), (1, 1)), (2, 1)),
+    ),
+    "AvgPool2d": lambda rng: (
+        nn.AvgPool2d((2, 3), (1, 2), (1, 0)),
+        delta.AvgPool2d((2, 3), (1, 2), ((1, 1), (0, 0))),
+    ),
+    "AvgPool2d without its border": lambda rng: (
+        nn.AvgPool2d((2, 3), (1, 2), (1, 0), count_include_pad=False),
+        delta.AvgPool2d((2, 3), (1, 2), ((1, 1), (0, 0)), counts_padding=False),
+    ),
+}
+
+
+def check_image(name: str) -> None:
+    """Compare a layer of images: 2 of them, with 4 channels of 6 × 7 pixels."""
+    rng = np.random.default_rng(12)
+    layer, hand = IMAGES[name](rng)
+    x = rng.standard_normal((2, 4, 6, 7))
+    y = rng.standard_normal(layer(x).shape)
+    compare(nn.Sequential(layer), [hand], nn.MSELoss(), delta.MSECost(), x, y)
+
+
 LABELS, WEIGHTS = np.array([0, 2, 1, 2]), np.array([0.5, 1.5, 2.0])
 
 
@@ -202,6 +238,9 @@ def check_edges() -> None:
     masked = delta.SoftmaxCrossEntropyCost().value(np.array([[0.0, -np.inf]]), np.array([[1.0, 0.0]]))
     np.testing.assert_allclose(masked, 0)
     np.testing.assert_allclose(delta.NLLCost().value(np.array([[0.0, -np.inf]]), [0]), 0)
+    pool, tied = delta.MaxPool2d((1, 3), (1, 3)), np.array([[[[1.0, 5.0, 5.0]]]])
+    back, _ = pool.backward(np.ones((1, 1, 1, 1)), tied, pool.forward(tied))
+    assert back.tolist() == [[[[0, 1, 0]]]], "of those that tie, the first"
     for label in (-1, 2):
         with pytest.raises(IndexError, match=f"label {label} at position 0 is out of range"):
             delta.NLLCost().value(np.zeros((1, 2)), [label])
@@ -225,6 +264,11 @@ def by_verify() -> list[Check]:
     image = nn.Sequential(nn.Flatten(), linear(6, 3, rng)[0])
     x, y = rng.standard_normal((4, 2, 3)), rng.standard_normal((4, 3))
     found.append(Check("verify of Flatten", functools.partial(check_verify, image, nn.MSELoss(), x, y)))
+    for name, make in IMAGES.items():
+        small = nn.Sequential(nn.Conv2d(1, 4, 1, dtype=float, rng=rng), make(rng)[0])
+        x = rng.standard_normal((2, 1, 5, 6))
+        y = rng.standard_normal(small(x).shape)
+        found.append(Check(f"verify of {name}", functools.partial(check_verify, small, nn.MSELoss(), x, y)))
     for name, make in COSTS.items():
         loss, _, before, y = make("mean", rng)
         model = nn.Sequential(linear(5, 3, rng)[0], *[getattr(nn, kind.__name__)() for kind in before])
@@ -247,6 +291,7 @@ def checks() -> list[Check]:
         Check(f"{name} on three axes", functools.partial(check_higher, name))
         for name in ("Flatten", "Linear", "BatchNorm in training", "BatchNorm in eval", "LayerNorm")
     ]
+    found += [Check(f"{name} of images", functools.partial(check_image, name)) for name in IMAGES]
     found += [
         Check(f"{name}, {reduction}", functools.partial(check_cost, name, reduction))
         for name in COSTS
@@ -261,7 +306,7 @@ def checks() -> list[Check]:
 
 def subjects() -> Iterator[Subject]:
     """Yield every function and method of the δ room that computes something."""
-    for module in (layers, costs, functions, stack, network):
+    for module in (layers, convolution, costs, functions, stack, network):
         owners: list[Any] = [module, *[kind for _, kind in inspect.getmembers(module, inspect.isclass)]]
         for owner in owners:
             for name, member in vars(owner).items():
