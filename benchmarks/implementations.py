@@ -51,9 +51,11 @@ class Implementation:
 
 BY_HAND = Implementation("numpy_by_hand", "NumPy by hand", "numpy")
 EAGER = Implementation("microgradnet_eager", "microgradnet, eager", "microgradnet")
+COMPILED = Implementation("microgradnet_compiled", "microgradnet, compiled", "microgradnet")
 IMPLEMENTATIONS = (
     BY_HAND,
     EAGER,
+    COMPILED,
     Implementation("pytorch_eager", "PyTorch, eager", "torch"),
     Implementation("hips_autograd", "HIPS autograd", "autograd"),
     Implementation("mygrad_eager", "MyGrad", "mygrad"),

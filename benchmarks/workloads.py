@@ -33,6 +33,7 @@ class Workload:
     rate: float
     steps: int  # in a timed block
     at_most: float  # target: eager's time as a multiple of hand-written NumPy's
+    compiled_at_most: float  # the same for the compiled step
     faster_than: Mapping[str, float] = field(default_factory=dict, hash=False)  # target: peer over eager
 
     @property
@@ -72,8 +73,29 @@ WORKLOADS = (
         rate=3.0,
         steps=400,
         at_most=2.0,
+        compiled_at_most=0.80,
         faster_than={"pytorch_eager": 2.5, "hips_autograd": 3.5, "mygrad_eager": 3.5},
     ),
-    Workload("wide", (784, 128, 10), "sigmoid", "quadratic", batch=32, rate=1.0, steps=80, at_most=1.25),
-    Workload("deep", (784, 512, 512, 10), "relu", "cross-entropy", batch=128, rate=0.1, steps=8, at_most=1.1),
+    Workload(
+        "wide",
+        (784, 128, 10),
+        "sigmoid",
+        "quadratic",
+        batch=32,
+        rate=1.0,
+        steps=80,
+        at_most=1.25,
+        compiled_at_most=0.75,
+    ),
+    Workload(
+        "deep",
+        (784, 512, 512, 10),
+        "relu",
+        "cross-entropy",
+        batch=128,
+        rate=0.1,
+        steps=8,
+        at_most=1.1,
+        compiled_at_most=0.85,
+    ),
 )

@@ -26,7 +26,7 @@ clock = itertools.count(1)
 last_write: Version = [0]
 """The time of the last write anywhere: what was recorded since needs no look at its versions."""
 last_change: Version = [0]
-"""The time when a tensor was last given another array, frozen, thawed or hooked: a compiled step looks again."""
+"""The time when a tensor last got another array or a hook, or was frozen: compiled steps look again."""
 tracers: dict[int, Any] = {}
 """Per thread, what records a step that is being compiled; empty nearly always, and so a quick question."""
 

@@ -10,7 +10,7 @@ from benchmarks import agreement, images
 from benchmarks.image_workloads import BOOK, IMAGE_WORKLOADS, LENET, ImageWorkload
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ImageWorkload("small", (3, 4), (6,), batch=5, steps=2, at_most=1.0)
+SMALL: Any = ImageWorkload("small", (3, 4), (6,), batch=5, steps=2, at_most=1.0)
 
 
 def maker(name: str, request: pytest.FixtureRequest):
@@ -47,7 +47,7 @@ def test_the_loss_is_the_one_that_is_meant():
 
 
 def test_other_work_is_noticed():
-    def spoilt(workload: ImageWorkload) -> Any:
+    def spoilt(workload: Any) -> Any:
         trainer = images.trainers()[images.EAGER](workload)
         trainer.weights()[0][0, 0, 1, 2] += 1e-2
         return trainer

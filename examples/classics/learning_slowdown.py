@@ -55,14 +55,10 @@ def main(picture: str | None = None, epochs: int = 10) -> None:
     parts = [(d.x.repeat(4, 2).repeat(4, 3).reshape(-1, 1024), d.y) for d in (data.train, data.validation)]
     found = {start: measured(start, parts, epochs) for start in STARTS}
     for start, (slopes, accuracies, lengths) in found.items():
-        print(
-            f"{start:9} σ′ on average {slopes.mean():.3f}; accuracy {accuracies[0]:.3f}, {accuracies[-1]:.3f}"
-        )
+        print(f"{start:9} mean σ′ {slopes.mean():.3f}; accuracy {accuracies[0]:.3f} → {accuracies[-1]:.3f}")
         print(f"{start:9} ‖∂C/∂b‖ of hidden layers 1 … 5:", *[f"{length:.1e}" for length in lengths])
     for cost in COSTS:
-        print(
-            f"{cost:13} one neuron gets from 0.98 to below 0.5 in {np.argmax(np.less(neuron(cost), 0.5))} steps"
-        )
+        print(f"{cost:13} one neuron: from 0.98 to 0.5 in {np.argmax(np.less(neuron(cost), 0.5))} steps")
     if picture:
         titles = "σ′ of hidden neurons", "accuracy by epoch", "one neuron's output", "‖∂C/∂b‖ by hidden layer"
         figure, axes = plots.panels(4, size=(3.2, 2.8))

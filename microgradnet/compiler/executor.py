@@ -9,7 +9,7 @@ import numpy as np
 
 from microgradnet import ops
 from microgradnet.compiler.memory import LINE, STATIC, Memory, bound
-from microgradnet.compiler.program import Operation, Program, Slot, Storage, leaves
+from microgradnet.compiler.program import Operation, Program, Slot, Storage
 from microgradnet.graph import clock, last_write
 from microgradnet.tensor import Tensor
 
@@ -57,9 +57,8 @@ class Writer:
     def function(self, parameters: str) -> Callable[..., Any]:
         """Compile the lines into a function whose objects are its closure."""
         body = "\n        ".join(self.lines)
-        source = (
-            f"def make({', '.join(self.names)}):\n    def run({parameters}):\n        {body}\n    return run\n"
-        )
+        head = f"def make({', '.join(self.names)}):\n    def run({parameters}):"
+        source = f"{head}\n        {body}\n    return run\n"
         scope: dict[str, Any] = {}
         exec(compile(source, "<compiled step>", "exec"), scope)  # noqa: S102 - our own text: names and calls
         made: Callable[..., Any] = scope["make"](**self.names)
@@ -89,9 +88,7 @@ class Executor:
         for op in program.operations:
             self._emit(op)
         self._exit()
-        self.run = self.writer.function(
-            ", ".join([f"t{slot.source}" for slot in program.arguments]) or ""
-        )
+        self.run = self.writer.function(", ".join([f"t{slot.source}" for slot in program.arguments]) or "")
 
     def _given(self) -> list[Slot]:
         """Return every slot whose memory is known before the program runs, storages with tensors first."""
@@ -164,7 +161,9 @@ class Executor:
             node = self.writer.name(slot.source, "n")
             copy = self.writer.name(np.array, "f")
             grad = f"{node}.grad"
-            self.writer.lines.append(f"{self._local(slot)} = {grad}.copy() if {grad} is not None else {copy}(0)")
+            self.writer.lines.append(
+                f"{self._local(slot)} = {grad}.copy() if {grad} is not None else {copy}(0)"
+            )
 
     def _read(self, kind: str) -> list[Slot]:
         found = {slot: None for op in self.program.operations for slot in op.slots if slot.kind == kind}
@@ -175,7 +174,9 @@ class Executor:
         lines, text = self.writer.lines, self._text
         args = [text(arg) for arg in op.args]
         if op.kind == "view" and all(slot in self.arrays for slot in op.slots) and op.out is not None:
-            self.arrays[op.out] = op(*[self.arrays.get(arg, arg) if isinstance(arg, Slot) else arg for arg in op.args])
+            self.arrays[op.out] = op(
+                *[self.arrays.get(arg, arg) if isinstance(arg, Slot) else arg for arg in op.args]
+            )
             return
         if op.kind in STATIC and op.out is not None:
             lines.append(self._kernel(op, args, text(op.out)))
@@ -224,12 +225,22 @@ class Executor:
         return f"{function}({', '.join([*args, out])})"
 
     def _row(self, op: Operation) -> int | None:
-        """Return which argument is a row that is worth repeating first: copying is quicker than broadcasting."""
+        """Return which argument is a row that is copied to every row first, which is the quicker way."""
         out = op.out
-        if not op.elementwise or out is None or len(out.shape) != 2 or len(op.args) != 2 or not out.contiguous:
+        if (
+            not op.elementwise
+            or out is None
+            or len(out.shape) != 2
+            or len(op.args) != 2
+            or not out.contiguous
+        ):
             return None
         shapes = [arg.shape if isinstance(arg, Slot) else None for arg in op.args]
-        if out.nbytes > SMALL or shapes.count(out.shape) != 1 or any(arg.dtype != out.dtype for arg in op.slots):
+        if (
+            out.nbytes > SMALL
+            or shapes.count(out.shape) != 1
+            or any(arg.dtype != out.dtype for arg in op.slots)
+        ):
             return None
         row = 1 - shapes.index(out.shape)
         return row if shapes[row] == out.shape[1:] and out.shape[0] > 1 else None
@@ -239,28 +250,25 @@ class Executor:
         for tensor, slot in program.stores:
             target = tensor._array
             made = self.arrays.get(slot)
-            in_place = made is not None and made.ctypes.data == target.ctypes.data and made.size == target.size
+            in_place = (
+                made is not None and made.ctypes.data == target.ctypes.data and made.size == target.size
+            )
             if not in_place:
                 lines.append(f"{name(np.copyto, 'f')}({name(target, 'a')}, {self._text(slot)}, 'unsafe')")
         if program.stores:
             cells = " = ".join([f"{name(cell, 'c')}[0]" for cell in self._cells()])
             lines.append(f"{cells} = {name(clock, 'k')}.__next__()")
-        for node, slot in program.gradients:
-            if slot is None:
+        for node, found in program.gradients:
+            if found is None:
                 lines.append(f"{name(node, 'n')}.grad = None")
                 continue
-            shell = self._shells[node]
+            slot, shell = found, self._shells[node]
             if slot in self.arrays:
                 shell.array = self.arrays[slot]
-                if slot.kind != "result":
-                    shell = self._copied(slot, shell)
             else:
                 lines.append(f"{name(shell, 'g')}.array = {self._text(slot)}")
             lines.append(f"{name(node, 'n')}.grad = {name(shell, 'g')}")
         lines.append(f"return {self._returned(program.result)}")
-
-    def _copied(self, slot: Slot, shell: LateGradient) -> LateGradient:
-        return shell
 
     def _cells(self) -> list[Any]:
         cells = {id(tensor._version): tensor._version for tensor, _ in self.program.stores}
@@ -283,4 +291,3 @@ class Executor:
         if isinstance(result, dict):
             return "{" + ", ".join([f"{self._text(k)}: {self._returned(v)}" for k, v in result.items()]) + "}"
         return self._text(result)
-

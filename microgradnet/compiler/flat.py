@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from microgradnet.compiler.program import Operation, Program, Slot, Storage, leaves
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -125,7 +124,9 @@ class _Plan:
         if (slot.shape, slot.dtype) != (root.shape, root.dtype) or not slot.contiguous:
             return None
         if slot.kind == "state":
-            return ("own",) if slot.source is tensor else ("state",) if slot.source._array.flags.carray else None
+            return (
+                ("own",) if slot.source is tensor else ("state",) if slot.source._array.flags.carray else None
+            )
         maker = self.makers.get(slot) if slot in self.gradients else None
         return ("gradient",) if maker is not None and maker.kind in MAKES_MEMORY else None
 
@@ -139,7 +140,9 @@ class _Plan:
         flat: dict[tuple[Slot, ...], Storage] = {}
         for group in groups:
             old = self._olds(group)
-            flat[old] = Storage(sum([slot.size for slot in old]), old[0].dtype, [tensor for tensor, _ in group])
+            flat[old] = Storage(
+                sum([slot.size for slot in old]), old[0].dtype, [tensor for tensor, _ in group]
+            )
         order = self._order([tuple([slot for _, slot in group]) for group in groups], flat)
         if order is None:
             return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from microgradnet.nn.module import Module
 from microgradnet.optim import Optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from microgradnet.compiler.executor import Writer
     from microgradnet.compiler.program import Slot
     from microgradnet.compiler.tracing import Tracer
@@ -47,8 +49,6 @@ class Surroundings:
         self.modules: dict[int, Module] = {}
         self.optimizers: dict[int, Optimizer] = {}
         self.tensors: dict[int, Value] = {}
-        self.holders: list[tuple[Any, Any]] = []
-        """Dicts and lists that hold any of them, or numbers, with their contents as they were."""
         self._seen: dict[int, Any] = {}
         self._visit(function, 0)
 
@@ -72,27 +72,27 @@ class Surroundings:
         elif isinstance(thing, types.FunctionType):
             self._visit_function(thing, depth)
         elif isinstance(thing, dict):
-            self._hold(thing, thing.values(), depth)
+            self._visit_all(thing.values(), depth)
         elif isinstance(thing, (list, tuple)):
-            self._hold(thing, thing, depth)
-        elif not isinstance(thing, (type, types.ModuleType, np.ndarray, np.generic)) and hasattr(thing, "__dict__"):
-            self._hold(vars(thing), vars(thing).values(), depth)
+            self._visit_all(thing, depth)
+        elif not isinstance(thing, (type, types.ModuleType, np.ndarray, np.generic)) and hasattr(
+            thing, "__dict__"
+        ):
+            self._visit_all(vars(thing).values(), depth)
 
     def _visit_function(self, function: types.FunctionType, depth: int) -> None:
         for cell in function.__closure__ or ():
-            try:
+            with contextlib.suppress(ValueError):  # an empty cell
                 self._visit(cell.cell_contents, depth + 1)
-            except ValueError:  # an empty cell
-                continue
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._visit(value, depth + 1)
         package = __name__.partition(".")[0]
-        if function.__module__ is None or not function.__module__.startswith(package + "."):
+        if not str(function.__module__).startswith(package + "."):
             for name in function.__code__.co_names:
                 if name in function.__globals__:
                     self._visit(function.__globals__[name], depth + 1)
 
-    def _hold(self, holder: Any, items: Any, depth: int) -> None:
+    def _visit_all(self, items: Iterable[Any], depth: int) -> None:
         for item in list(items):
             self._visit(item, depth + 1)
 
@@ -109,7 +109,7 @@ class Surroundings:
 
 
 def captured(function: Any) -> Callable[[], tuple[Any, ...]]:
-    """Return what gives the values that a function takes from its closure and from globals, as they are now."""
+    """Return what gives the values, as they are now, that a function takes from its closure and globals."""
     function = getattr(function, "__func__", function)
     if not isinstance(function, types.FunctionType):
         return tuple
@@ -136,7 +136,9 @@ def _flags(tensor: Value) -> Any:
 class Guard:
     """The conditions under which a program may be replayed, as lines of code and as a slower second look."""
 
-    def __init__(self, tracer: Tracer, surroundings: Surroundings, now: Callable[[], tuple[Any, ...]]) -> None:
+    def __init__(
+        self, tracer: Tracer, surroundings: Surroundings, now: Callable[[], tuple[Any, ...]]
+    ) -> None:
         for model in tracer.modules.values():
             surroundings.add_model(model)
         self.tracer = tracer
@@ -157,8 +159,6 @@ class Guard:
             for state in optimizer.state:
                 self._watch(state)
         self.flags = [(slot.source, _flags(slot.source)) for _, slot in tracer.states.values()]
-        self.numbers: list[Slot] = []
-        self.hyper = self._hyper()
 
     def _watch(self, holder: Any) -> None:
         """Note what a dict or list holds, and what the lists and dicts in it hold."""
@@ -173,9 +173,6 @@ class Guard:
             elif type(item) in {dict, list}:
                 self._watch(item)
 
-    def _hyper(self) -> list[Any]:
-        return [number.compute() for number in self.tracer.numbers.values()]
-
     def lines(self, writer: Writer, arrays: dict[Slot, Array]) -> None:
         """Write the conditions that are looked at in every call."""
         name = writer.name
@@ -183,8 +180,10 @@ class Guard:
         tests: list[str] = []
         for slot in self.tracer.program.arguments:
             given, x = f"t{slot.source}", f"x{slot.source}"
-            if isinstance(self.kinds[slot.source], type) and issubclass(self.kinds[slot.source], Value):
-                kind = name(self.kinds[slot.source], "T")
+            if isinstance(self.tracer.kinds[slot.source], type) and issubclass(
+                self.tracer.kinds[slot.source], Value
+            ):
+                kind = name(self.tracer.kinds[slot.source], "T")
                 writer.lines.append(f"if type({given}) is not {kind}: return {miss}")
                 writer.lines.append(f"{x} = {given}._array")
                 writer.lines.append(f"if {given}.requires_grad: return {miss}")
@@ -209,38 +208,32 @@ class Guard:
         tests.append(f"{name(last_change, 'k')}[0] != {name(self.looked, 'k')}[0]")
         tests += [f"{name(node, 'n')}.grad is not None" for node in self.tracer.absent]
         tests += [f"{name(node, 'n')}.grad is None" for node in self.tracer.present]
-        errors = name((LookupError, ValueError, TypeError), "e")  # of what is gone, or compares like no number
-        writer.lines += ["try:", f"    if {' or '.join(tests)}: return {more}", f"except {errors}: return {more}"]
-
-    @property
-    def kinds(self) -> list[Any]:
-        return self.tracer.kinds
+        errors = name((LookupError, ValueError, TypeError), "e")  # what is gone, or compares like no number
+        writer.lines += [
+            "try:",
+            f"    if {' or '.join(tests)}: return {more}",
+            f"except {errors}: return {more}",
+        ]
 
     def take_over(self, numbers: dict[Slot, Array]) -> bool:
         """Take over what has changed, where the program stays the same: hyperparameters, other tensors."""
         now = last_change[0]
-        if any(tensor._array is not array for tensor, array in self.arrays):
-            return False
-        if any(_flags(tensor) != flags for tensor, flags in self.flags):
+        same_tensors = all(tensor._array is array for tensor, array in self.arrays)
+        if not (same_tensors and all(_flags(tensor) == flags for tensor, flags in self.flags)):
             return False
         self.looked[0] = now
-        try:
-            hyper = self._hyper()
-        except (KeyError, IndexError, TypeError):
-            return False
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 optimizer.check(group)
-        if any(group.get(name) != value for group, name, value in self.tracer.statics):
+        tracer = self.tracer
+        if any(group.get(name) != value for group, name, value in tracer.statics):
             return False
         known: dict[Any, Any] = {}
-        for number, answer in self.tracer.notes.conditions:
-            if bool(number.evaluate(known)) != answer:
-                return False
+        if any(bool(number.evaluate(known)) != answer for number, answer in tracer.notes.conditions):
+            return False
         for slot, array in numbers.items():
             array[...] = slot.source.evaluate(known)
-        self.hyper = hyper
-        groups = {group for group, _ in self.tracer.numbers}
+        groups = {group for group, _ in tracer.numbers}
         for live, frozen in zip(self.live, self.frozen, strict=True):
             if id(live) in groups and live.keys() == frozen.keys():
                 frozen.update({k: v for k, v in live.items() if isinstance(v, _PLAIN)})

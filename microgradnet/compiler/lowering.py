@@ -1,7 +1,7 @@
 """From primitives to kernels: what an operation computes, as the NumPy calls that can write to given memory.
 
 Each kernel sequence is run once on the values of the traced call. Where it does not give the primitive's own
-result to the last bit, the primitive is called as it is: a change of a forward costs speed, never correctness.
+result to the last bit, the primitive is called as it is: a changed forward costs speed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Builder:
         return self.add(function.__name__, "ufunc", function, *args)
 
     def _numbers_as_arrays(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give Python numbers, which ufuncs are slow to convert, the dtype that they take beside the arrays."""
+        """Give Python numbers, which ufuncs convert slowly, the dtype that they take beside the arrays."""
         dtypes = [arg.dtype for arg in args if isinstance(arg, Slot) and arg.kind != "number"]
         if not dtypes:
             return args
@@ -220,7 +220,7 @@ LOWERINGS: dict[str, Lowering] = {
     "copy": _copy,
     "pow": _power,
 }
-"""By a primitive's name; what a user's own primitive of that name computes is seen by the comparison of bits."""
+"""By a primitive's name; that a user's own primitive of that name is another one is seen by its bits."""
 
 
 def lowered(program: Program) -> None:
@@ -234,28 +234,28 @@ def lowered(program: Program) -> None:
 
 
 def _kernels(op: Operation) -> list[Operation] | None:
-    if op.kind in {"view", "random", "check"} or op.out is None:
+    if op.kind not in {"ufunc", "call"} or op.out is None:
         return None
-    builder = Builder()
-    made: Slot | None = None
-    if op.kind == "ufunc" and op.name == "matmul" and all(isinstance(arg, Slot) for arg in op.args):
-        made = _matmul(builder, *op.args)
-    if made is None and op.kind == "ufunc" and not op.meta:
-        made = builder.add(op.name, "ufunc", op.function, *op.args)
-    elif made is None:
-        rule = LOWERINGS.get(op.name)
-        if rule is None:
-            return None
-        try:
-            made = rule(builder, *op.args, **op.meta)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError):
-            return None  # another primitive of that name, or numbers where arrays are usual
-    if made is None or made is not builder.operations[-1].out or not _same_bits(made, op.out):
-        return None
-    builder.operations[-1].out = op.out
-    return builder.operations
+    for rule in (LOWERINGS.get(op.name), _ufunc_itself if op.kind == "ufunc" and not op.meta else None):
+        builder = Builder()
+        if rule is not None and _fits(rule, builder, op):
+            builder.operations[-1].out = op.out
+            return builder.operations
+    return None
 
 
-def _same_bits(made: Slot, wanted: Slot) -> bool:
-    a, b = made.value, wanted.value
-    return made.like(wanted) and a.tobytes() == b.tobytes()
+def _ufunc_itself(b: Builder, *args: Any, function: Any, name: str) -> Slot:
+    return b.add(name, "ufunc", function, *args)
+
+
+def _fits(rule: Lowering, builder: Builder, op: Operation) -> bool:
+    """Build the kernels, and tell whether they give the primitive's result."""
+    options = {"function": op.function, "name": op.name} if rule is _ufunc_itself else op.meta
+    try:
+        made: Slot | None = rule(builder, *op.args, **options)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError):
+        return False  # another primitive of that name, or numbers where arrays are usual
+    wanted = op.out
+    if made is None or wanted is None or made is not builder.operations[-1].out:
+        return False
+    return bool(made.like(wanted)) and made.value.tobytes() == wanted.value.tobytes()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.compiler.program import Operation, Program, Slot, Storage, leaves
 from microgradnet.graph import clock, last_change
 
 if TYPE_CHECKING:
+    from microgradnet.compiler.program import Operation, Program, Slot, Storage
     from microgradnet.graph import Array, Value
 
 STATIC = {"ufunc", "reduce", "dot", "copy"}
@@ -27,6 +27,7 @@ class Memory:
         self.size = 0
         self._free: dict[int, list[int]] = {}
         self._held: dict[Slot, tuple[int, int]] = {}
+        self._views = {op.out: op.shares for op in program.operations if op.out is not None and op.shares}
         spans = lifetimes(program.operations, program.outputs)
         self._last = {slot: stop for _, stop, slot in spans}
         over: dict[int, list[Slot]] = {}
@@ -62,9 +63,13 @@ class Memory:
         if not op.elementwise or op.out is None:
             return None
         for arg in op.slots:
-            if arg in self._held and self._last[arg] == i and arg.like(op.out):
-                return arg if list(op.args).count(arg) == len([a for a in op.slots if a.shape]) or not _views(op) else None
+            over = arg in self._held and self._last[arg] == i and arg.like(op.out)
+            if over and not any(slot is not arg and self._lies_in(slot, arg) for slot in op.slots):
+                return arg
         return None
+
+    def _lies_in(self, slot: Slot, owner: Slot) -> bool:
+        return slot is owner or any(self._lies_in(shared, owner) for shared in self._views.get(slot, ()))
 
 
 def bound(storage: Storage) -> Array:
@@ -158,7 +163,7 @@ def eager_peak(program: Program) -> int:
 
 
 def measured(program: Program) -> dict[str, int]:
-    """Return the bytes of a program's buffers, gradients and calls, their sum, and eager's peak."""
+    """Return the bytes of a program's buffers, values and calls, their sum, and eager's peak."""
     plan = Memory(program)
     storages = {
         slot.storage[0]
@@ -166,8 +171,8 @@ def measured(program: Program) -> dict[str, int]:
         for slot in [*op.slots, *([op.out] if op.out is not None else [])]
         if slot.storage is not None
     }
-    gradients = sum([s.size * s.dtype.itemsize for s in storages if not s.tensors])
+    values = sum([s.size * s.dtype.itemsize for s in storages if not s.tensors])
     calls = {op.out for op in program.operations if op.kind in {"call", "random"} and not op.shares}
     spans = [span for span in lifetimes(program.operations, program.outputs) if span[2] in calls]
-    found = {"buffers": plan.size, "gradients": gradients, "calls": _peak(spans, len(program.operations))}
+    found = {"buffers": plan.size, "values": values, "calls": _peak(spans, len(program.operations))}
     return {**found, "compiled": sum(found.values()), "eager": program.eager_bytes}

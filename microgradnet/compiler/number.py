@@ -1,4 +1,4 @@
-"""Number: a hyperparameter while a step is being traced, so that arithmetic on it is recorded, not computed."""
+"""Number: a hyperparameter while a step is traced, so that arithmetic on it is recorded, not computed."""
 
 from __future__ import annotations
 
@@ -125,21 +125,22 @@ class Number(Value):
 
     __hash__ = object.__hash__
 
-    def _escapes(self) -> NoReturn:
+    def refuse_escape(self) -> NoReturn:
+        """Refuse that Python looks at the value, which it would keep for every later call."""
         message = (
-            "a hyperparameter is turned into a plain number while the step is being compiled, which would keep "
-            "this one value; use arithmetic alone in the rule: x ** 0.5 in place of math.sqrt(x)"
+            "a hyperparameter is turned into a plain number while the step is being compiled, which would "
+            "keep this one value; use arithmetic alone in the rule: x ** 0.5 in place of math.sqrt(x)"
         )
         raise CompileError(message)
 
     def __float__(self) -> float:
-        self._escapes()
+        self.refuse_escape()
 
     def __int__(self) -> int:
-        self._escapes()
+        self.refuse_escape()
 
-    def __index__(self) -> int:
-        self._escapes()
+    def __index__(self) -> int:  # noqa: PLE0305 - it never returns
+        self.refuse_escape()
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        self._escapes()
+        self.refuse_escape()

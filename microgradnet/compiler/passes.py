@@ -1,4 +1,4 @@
-"""Passes: each takes a program and makes it shorter or cheaper, without changing a bit of what it computes."""
+"""Passes: each makes a program shorter or cheaper, without changing a bit of what it computes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fold_constants(program: Program) -> None:
 
 
 def merge_equal(program: Program) -> None:
-    """Compute once what is computed twice: the same call of the same slots. Random draws are never the same."""
+    """Compute once what is computed twice: the same call of the same slots, unless it draws numbers."""
     first: dict[Any, Slot] = {}
     new: dict[Slot, Slot] = {}
     kept: list[Operation] = []
@@ -70,23 +70,22 @@ def _followed(arg: Any, new: dict[Slot, Slot]) -> Any:
 
 def _key(value: Any) -> Any:
     """Return what equal arguments have in common, and different ones have not."""
+    key: Any = (type(value), value)
     if isinstance(value, Slot):
+        key = value
         if value.kind == "constant" and value.size < 64:
-            return ("constant", value.dtype.str, value.shape, value.strides, value.source.tobytes())
-        return value
-    if isinstance(value, (tuple, list)):
-        return (type(value), *[_key(item) for item in value])
-    if isinstance(value, dict):
-        return tuple([(name, _key(item)) for name, item in sorted(value.items())])
-    if isinstance(value, slice):
-        return ("slice", value.start, value.stop, value.step)
-    if isinstance(value, float):
-        return (float, value.hex())
-    try:
-        hash(value)
-    except TypeError:
-        return ("object", id(value))
-    return (type(value), value)
+            key = ("constant", value.dtype.str, value.shape, value.strides, value.source.tobytes())
+    elif isinstance(value, (tuple, list)):
+        key = (type(value), *[_key(item) for item in value])
+    elif isinstance(value, dict):
+        key = tuple([(name, _key(item)) for name, item in sorted(value.items())])
+    elif isinstance(value, slice):
+        key = ("slice", value.start, value.stop, value.step)
+    elif isinstance(value, float):
+        key = (float, value.hex())  # 0.0 is not −0.0
+    elif type(value).__hash__ is None:
+        key = ("object", id(value))
+    return key
 
 
 def drop_ones(program: Program) -> None:
@@ -113,9 +112,9 @@ def _times_one(op: Operation) -> Slot | None:
         return None
     a, b = op.args
     for one, other in ((a, b), (b, a)):
-        if isinstance(one, Slot) and isinstance(other, Slot) and one.kind in {"number", "constant"}:
-            if not one.shape and one.value.item() == 1:
-                return other
+        numeric = isinstance(one, Slot) and one.kind in {"number", "constant"} and not one.shape
+        if numeric and isinstance(other, Slot) and one.value.item() == 1:
+            return other
     return None
 
 
@@ -168,4 +167,3 @@ def order_of_writes(program: Program) -> list[Operation]:
     last = [op for op in program.operations if op in tail]
     program.operations = main + last
     return last
-

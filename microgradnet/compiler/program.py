@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from microgradnet.graph import Array, Node, Value
 
@@ -77,8 +77,9 @@ class Operation:
 
     name: str
     kind: str
-    """scalar gives a NumPy number; ufunc, reduce, dot and copy write to memory that is given to them; view needs none; call makes its own;
-    random is a call that draws numbers; check may raise, and has no result."""
+    """ufunc, reduce, dot and copy write to memory that is given to them; a view needs none, a scalar is a
+    NumPy number, a call makes its own; random is a call that draws numbers; check may raise, and has no
+    result."""
     function: Callable[..., Any]
     args: tuple[Any, ...]
     meta: dict[str, Any]
@@ -117,6 +118,8 @@ class Program:
     """What ``.grad`` of a leaf is afterwards."""
     result: Any = None
     """What is returned: slots in tuples, lists and dicts."""
+    names: dict[int, str] = field(default_factory=dict)
+    """What tensors and their nodes are called, by identity."""
     eager_bytes: int = 0
     """What eager's values take at their peak."""
     notes: list[str] = field(default_factory=list)
@@ -136,6 +139,11 @@ class Program:
                 found.setdefault(slot, []).append(op)
         return found
 
+    def called(self, thing: Any) -> str:
+        """Return what a tensor or node is called: its path in the model, or its shape."""
+        name = self.names.get(id(thing)) or getattr(getattr(thing, "_node", thing), "name", None)
+        return repr(name) if name else f"a tensor of shape {thing.shape}"
+
     def __str__(self) -> str:
         numbers: dict[Slot, str] = {}
         memories: dict[Storage, int] = {}
@@ -149,7 +157,8 @@ class Program:
             if x.storage is not None and (x.kind == "part" or x not in made):
                 storage, start = x.storage
                 kind = "parameters" if storage.tensors else "values"
-                numbers.setdefault(x, f"{kind}{memories.setdefault(storage, len(memories))}[{start}:{start + x.size}]")
+                memory = memories.setdefault(storage, len(memories))
+                numbers.setdefault(x, f"{kind}{memory}[{start}:{start + x.size}]")
             if x not in numbers:
                 numbers[x] = f"{_LETTERS[x.kind]}{len(numbers)}"
             return numbers[x]
@@ -159,10 +168,10 @@ class Program:
             args = [name(arg) for arg in op.args]
             args += [f"{key}={_short(value)}" for key, value in op.meta.items()]
             call = f"{op.name}({', '.join(args)})"
-            lines.append(f"{name(op.out)} = {call}: {_typed(op.out)}" if op.out is not None else f"check {call}")
+            lines.append(f"check {call}" if op.out is None else f"{name(op.out)} = {call}: {_typed(op.out)}")
         for tensor, slot in self.stores:
-            lines.append(f"store {name(slot)} in {_called(tensor)}")
-        lines += [f"gradient of {_called(node)}: {name(slot)}" for node, slot in self.gradients]
+            lines.append(f"store {name(slot)} in {self.called(tensor)}")
+        lines += [f"gradient of {self.called(node)}: {name(slot)}" for node, slot in self.gradients]
         lines.append(f"return {', '.join([name(slot) for slot in leaves(self.result)])}".rstrip())
         return "\n".join(lines)
 
@@ -215,19 +224,8 @@ def _typed(slot: Slot) -> str:
     return f"{slot.dtype}{list(slot.shape)}"
 
 
-def _called(thing: Any) -> str:
-    node = getattr(thing, "_node", thing)
-    name = getattr(node, "name", None)
-    return repr(name) if name else f"a tensor of shape {thing.shape}"
-
-
 def _short(value: Any, limit: int = 40) -> str:
     if isinstance(value, np.dtype):
         return str(value)
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def plain(sequence: Sequence[Any]) -> list[Any]:
-    """Return what is no slot."""
-    return [item for item in sequence if not isinstance(item, Slot)]

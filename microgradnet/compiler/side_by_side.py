@@ -15,7 +15,7 @@ from microgradnet.compiler.program import Operation, Program, Slot, Storage, lea
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LARGEST = 1 << 15
+LARGEST = 1 << 13
 """Bytes of all results together up to which it pays."""
 MOST = 2000
 """Operations of a program that are looked at."""

@@ -43,6 +43,7 @@ class Variant:
         """The number of arguments, where each is an array or a tensor."""
 
     def __call__(self, arrays: tuple[Any, ...]) -> Any:
+        """Run the program on the arrays and tensors among the arguments; MISS where it does not fit."""
         if self.executor is None:
             self.executor = Executor(self.program, self.guard.lines)
         found = self.executor.run(*arrays)
@@ -73,7 +74,9 @@ class Compiled:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Replay the program of this signature; where there is none, trace it."""
-        if tracers and tracer() is not None:  # of an outer step, which records this one's operations as its own
+        if (
+            tracers and tracer() is not None
+        ):  # of an outer step, which records this one's operations as its own
             return self._function(*args, **options)
         latest = self._latest
         if latest is not None and not options and latest.simple == len(args):
@@ -136,10 +139,10 @@ class Compiled:
     def memory(self) -> dict[str, int]:
         """Return the bytes that the latest program holds for its values, and what eager holds at its peak.
 
-        ``buffers`` are shared by values that are not needed at the same time; ``gradients`` and the values
-        that an operation allocates itself (``calls``) come on top. ``eager`` counts the values that the
-        recorded graph keeps alive and the largest sum of those that the sweep and the update add to them.
-        Parameters, state and arguments are not counted: they are the same in both.
+        ``buffers`` are shared by values that are not needed at the same time; ``values`` have memory of their
+        own (gradients above all), and those of ``calls`` are allocated by an operation itself. ``eager``
+        counts the values that the recorded graph keeps alive, and the most that the sweep and the update add
+        to them. Parameters, state and arguments are not counted: they are the same in both.
         """
         return measured(self.program)
 
@@ -164,7 +167,7 @@ def build(program: Program) -> None:
 
 
 def _signature(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-    """Return what calls that share a program have in common, and the arrays and tensors among the arguments."""
+    """Return what calls that share a program have in common, and the arrays and tensors they are given."""
     arrays: list[Any] = []
 
     def of(value: Any) -> Any:

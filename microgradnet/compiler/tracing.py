@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,15 +15,18 @@ from microgradnet.compiler.errors import CompileError
 from microgradnet.compiler.number import Notes, Number
 from microgradnet.compiler.program import Operation, Program, Slot, replaced
 from microgradnet.graph import Scope, Value, clock, current_scope, fixed, stamp, tracers
-from microgradnet.nn.module import Module
 from microgradnet.optim import Optimizer
 from microgradnet.primitive import Primitive
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from typing_extensions import Self
 
     from microgradnet.graph import Array, Node
+    from microgradnet.nn.module import Module
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 VIEWS = {"reshape", "expand_dims", "squeeze", "transpose", "index"}
@@ -88,7 +91,7 @@ class Tracer:
 
     # ------------------------------------------------------------------ running
 
-    def __enter__(self) -> Tracer:
+    def __enter__(self) -> Self:
         if self._thread in tracers:
             message = "a compiled step is being compiled inside another one; compile the outer one only"
             raise CompileError(message)
@@ -124,11 +127,20 @@ class Tracer:
         for node in self._gradients.values():
             if node.number > self._start:
                 continue
-            g = node.grad
+            g: Any = node.grad
             slot = self._reference(g, "the gradient") if isinstance(g, Value) else None
             program.gradients.append((node, slot))
             if isinstance(g, Value):
                 node.grad = np.array(g._array)
+        for model in self.modules.values():
+            for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+                program.names.setdefault(id(tensor), name)
+                program.names.setdefault(id(tensor._node), name)
+        for optimizer in self.optimizers:
+            members = [p for group in optimizer.param_groups for p in group["params"]]
+            for p, state in zip(members, optimizer.state, strict=True):
+                for name, tensor in state.items():
+                    program.names[id(tensor)] = f"{name} of {program.called(p)}"
         given: dict[int, Any] = {}
         program.result = self._structure(result, given)
         self._undo.clear()
@@ -137,13 +149,13 @@ class Tracer:
     def _structure(self, result: Any, given: dict[int, Any]) -> Any:
         """Put slots in the place of the tensors that are returned."""
         if isinstance(result, Number):
-            result._escapes()
+            result.refuse_escape()
         if isinstance(result, (Value, np.ndarray)):
             if isinstance(result, Value) and self._leads_to_argument(result):
                 message = (
                     "the step returns a tensor that depends on an argument which requires a gradient, and a "
-                    "compiled step returns values without history; call backward() or grad() inside the step, "
-                    "or give the argument as x.detach()"
+                    "compiled step returns values without history; call backward() or grad() inside the "
+                    "step, or give the argument as x.detach()"
                 )
                 raise CompileError(message)
             slot = self._reference(result, "the result")
@@ -200,9 +212,9 @@ class Tracer:
                 self._know(arg, slot, [0])
                 return slot
             message = (
-                f"an array of shape {arg.shape} enters {what}{user_line()}, and it is neither an argument nor "
-                "a parameter or buffer: it would be the same in every later call. Pass it as an argument of "
-                "the step, or wrap it in mg.constant(…) if it never changes"
+                f"an array of shape {arg.shape} enters {what}{user_line()}, and it is neither an argument "
+                "nor a parameter or buffer: it would be the same in every later call. Pass it as an argument "
+                "of the step, or wrap it in mg.constant(…) if it never changes"
             )
             raise CompileError(message)
         return arg
@@ -214,8 +226,8 @@ class Tracer:
             slot, _, when = known
             if self._cells[id(array)] is version and version[0] != when:
                 message = (
-                    f"{what}{user_line()} reads a view of a tensor that was changed in place after the view had "
-                    "been made; make the view again, after the change"
+                    f"{what}{user_line()} reads a view of a tensor that was changed in place after the view "
+                    "had been made; make the view again, after the change"
                 )
                 raise CompileError(message)
             return slot
@@ -226,15 +238,15 @@ class Tracer:
             outside = node is not None and node.primitive is None and node.number <= self._start
             if not (outside or self._reachable(value) or self._in_called_modules(value)):
                 message = (
-                    f"a tensor of shape {array.shape} enters {what}{user_line()}, which was made of an array that "
-                    "is neither an argument nor a parameter or buffer: it would be the same in every later "
-                    "call. Pass it as an argument of the step, or make it with mg.constant(…)"
+                    f"a tensor of shape {array.shape} enters {what}{user_line()}, which was made of an array "
+                    "that is neither an argument nor a parameter or buffer: it would be the same in every "
+                    "later call. Pass it as an argument of the step, or make it with mg.constant(…)"
                 )
                 raise CompileError(message)
             if version[0] > self._start:
                 message = (
-                    f"{what}{user_line()} reads a tensor that shares its memory with one that the step has changed "
-                    "in place before; read it before the change"
+                    f"{what}{user_line()} reads a tensor that shares its memory with one that the step has "
+                    "changed in place before; read it before the change"
                 )
                 raise CompileError(message)
             slot = Slot.of("state", array, value)
@@ -269,9 +281,9 @@ class Tracer:
             return
         message = (
             f"{how} of a tensor of shape {tensor.shape} takes its value out of the step that is being "
-            f"compiled{user_line()}: it differs from call to call, and Python would keep this one. Return the "
-            "tensor and look at it outside; write np.where(condition, a, b) in place of `if`; or compile with "
-            "fallback='eager'"
+            f"compiled{user_line()}: it differs from call to call, and Python would keep this one. Return "
+            "the tensor and look at it outside; write np.where(condition, a, b) in place of `if`; or compile "
+            "with fallback='eager'"
         )
         raise CompileError(message)
 
@@ -282,7 +294,7 @@ class Tracer:
         self._note_modules()
         args = tuple([fixed(np.asarray(arg)) if isinstance(arg, (list, tuple)) else arg for arg in args])
         if primitive.name == "pow" and len(args) == 2 and isinstance(args[1], Number):
-            args[1]._escapes()
+            args[1].refuse_escape()
         refs = tuple([self._reference(arg, primitive.name) for arg in args])
         rng = meta.get("rng")
         if isinstance(rng, np.random.Generator):
@@ -301,8 +313,6 @@ class Tracer:
             self.program.operations.append(
                 Operation(primitive.name, "check", primitive.forward, refs, meta, None)
             )
-            if self._known[id(array)][0] is not same:
-                same = self._known[id(array)][0]
             return y
         kind, shares = self._nature(primitive, array, refs, arrays, rng)
         if kind == "random" and rng is ops.generator():
@@ -338,8 +348,8 @@ class Tracer:
         old = self._reference(target, "an assignment")
         if index is not ... and index != ():
             message = (
-                f"`t[…] = v` with an index{user_line()} cannot be compiled; write t = np.where(mask, v, t), or "
-                "compile with fallback='eager'"
+                f"`t[…] = v` with an index{user_line()} cannot be compiled; write t = np.where(mask, v, t), "
+                "or compile with fallback='eager'"
             )
             raise CompileError(message)
         array = target._array
@@ -402,8 +412,9 @@ class Tracer:
                 "give a tensor computed in the step"
             )
             raise CompileError(message)
-        if value is not None and (value.shape, value.dtype) != (node.shape, node.dtype):
-            message = f".grad must be {node.dtype} of shape {node.shape}, not {value.dtype} of {value.shape}"
+        array = value._array if isinstance(value, Value) else node.y
+        if (array.shape, array.dtype) != (node.shape, node.dtype):
+            message = f".grad must be {node.dtype} of shape {node.shape}, not {array.dtype} of {array.shape}"
             raise ValueError(message)
         self._save_gradient(node)
         node.grad = value.detach() if isinstance(value, Tensor) else None  # type: ignore[assignment]
@@ -466,9 +477,8 @@ class Tracer:
     def step(self, optimizer: Optimizer) -> None:
         """Apply an optimizer's rule to recorded tensors."""
         if type(optimizer).step is not Optimizer.step:
-            message = (
-                f"{type(optimizer).__name__} has a step() of its own, which cannot be recorded; give it a rule"
-            )
+            kind = type(optimizer).__name__
+            message = f"{kind} has a step() of its own, which cannot be recorded; give it a rule"
             raise CompileError(message)
         self.optimizers.append(optimizer)
         token = current_scope.set(Scope(enabled=False, outer=current_scope.get()))
@@ -512,10 +522,16 @@ class Tracer:
     def _hyper(self, optimizer: Optimizer, group: dict[str, Any], name: str) -> Any:
         """Make an input of a number; what is no number is kept as it is, and must stay so."""
         value = group[name]
-        if isinstance(value, (np.generic, np.ndarray)):
+        if isinstance(value, np.ndarray):
+            kind = type(optimizer).__name__
+            message = f"{kind}: {name} is an array, whose change would not be seen; give a number"
+            raise CompileError(message)
+        if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, (tuple, list)) and all(isinstance(item, float) for item in value):
-            return type(value)([self._number(optimizer, group, name, item, i) for i, item in enumerate(value)])
+            return type(value)(
+                [self._number(optimizer, group, name, item, i) for i, item in enumerate(value)]
+            )
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.statics.append((group, name, value))
             return value
@@ -577,12 +593,8 @@ def user_line() -> str:
     return ""
 
 
-def _frames() -> Iterator[Any]:
-    frame = sys._getframe(1)
+def _frames() -> Iterator[FrameType]:
+    frame = inspect.currentframe()
     while frame is not None:
         yield frame
         frame = frame.f_back
-
-
-def _refuse(message: str) -> NoReturn:
-    raise CompileError(message)

@@ -119,7 +119,7 @@ class Optimizer:
                     continue
                 arrays = {name: state[name]._array for name in state} if state else state
                 change, kept = rule(array, g, arrays, **hyper)
-                for name, value in kept.items() if kept else ():  # first, since it may be a view of the old parameter
+                for name, value in kept.items():  # first, since it may be a view of the old parameter
                     if name in state:
                         assign(state[name], value)
                     else:

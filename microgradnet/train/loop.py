@@ -11,7 +11,6 @@ import numpy as np
 
 from microgradnet.graph import no_grad
 from microgradnet.ops import generator
-from microgradnet.tensor import Tensor
 from microgradnet.train.batches import source
 from microgradnet.train.diverged import DivergedError, check_finite
 from microgradnet.train.metrics import Totals, resolve

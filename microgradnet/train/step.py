@@ -31,7 +31,7 @@ _finite = Primitive("finite", _checked, lambda g, _y, _loss: g)
 
 
 class Step:
-    """The step as a function of a batch. It updates only where the loss is finite, else it is DivergedError."""
+    """The step as a function of a batch; it updates only where the loss is finite, else: DivergedError."""
 
     def __init__(self, model: Module, loss_fn: Any, optimizer: Optimizer, *, compiled: bool) -> None:
         self._model = model

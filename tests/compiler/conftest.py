@@ -53,14 +53,14 @@ class Twins:
         for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
             assert same(p.data, q.data), name
             assert (p.grad is None) == (q.grad is None), name
-            if p.grad is not None:
+            if p.grad is not None and q.grad is not None:
                 assert same(p.grad, q.grad), name
                 assert q.grad.flags.carray
-        for (name, p), q in zip(a.named_buffers(), b.buffers(), strict=True):
-            assert same(p.data, q.data), name
-        for mine, other in zip(self.optimizers[0].state, self.optimizers[1].state, strict=True):
-            assert mine.keys() == other.keys()
-            assert all(same(mine[key].data, other[key].data) for key in mine)
+        for (name, buffer), other in zip(a.named_buffers(), b.buffers(), strict=True):
+            assert same(buffer.data, other.data), name
+        for mine, theirs in zip(self.optimizers[0].state, self.optimizers[1].state, strict=True):
+            assert mine.keys() == theirs.keys()
+            assert all(same(mine[key].data, theirs[key].data) for key in mine)
 
 
 def same(a: Any, b: Any) -> bool:

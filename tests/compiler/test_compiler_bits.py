@@ -127,7 +127,10 @@ def test_convolutions(twins, dtype):
     "data",
     [
         lambda rng, dtype: (rng.normal(size=(6, 4)), rng.integers(3, size=6)),  # float64 into float32
-        lambda rng, dtype: (np.asfortranarray(rng.normal(size=(6, 4)).astype(dtype)), rng.integers(3, size=6)),
+        lambda rng, dtype: (
+            np.asfortranarray(rng.normal(size=(6, 4)).astype(dtype)),
+            rng.integers(3, size=6),
+        ),
         lambda rng, dtype: (rng.normal(size=(12, 4)).astype(dtype)[::2], rng.integers(3, size=6)),
         lambda rng, dtype: (rng.normal(size=(1, 4)).astype(dtype), rng.integers(3, size=1)),
         lambda rng, dtype: (rng.integers(5, size=(6, 4)), rng.integers(3, size=6).astype(np.int32)),

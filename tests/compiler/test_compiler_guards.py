@@ -169,9 +169,6 @@ def test_a_gradient_is_a_copy(pair):
 def test_no_grad_is_part_of_the_signature(perceptron):
     model = perceptron()
 
-    def f(x):
-        return mg.Tensor(model(x).requires_grad * np.float64(1))
-
     compiled = mg.compile(lambda x: (model(x), model(x).requires_grad))
     assert compiled(X)[1]
     with mg.no_grad():
@@ -183,12 +180,10 @@ def test_each_thread_has_memory_of_its_own(perceptron):
     model = perceptron()
     compiled = mg.compile(model)
     expected = [model(X * i).data for i in range(4)]
-    wrong = []
+    wrong: list[int] = []
 
     def work(i):
-        for _ in range(50):
-            if (compiled(X * i).data != expected[i]).any():
-                wrong.append(i)
+        wrong.extend([i for _ in range(50) if (compiled(X * i).data != expected[i]).any()])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:

@@ -1,8 +1,10 @@
 """Every row of the table of operations, and random programs: compiled as eager, with their gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import microgradnet as mg
@@ -18,9 +20,7 @@ CASES = [
     for row in OPERATIONS
     for i, case in enumerate(row.cases)
     for shapes in (
-        [case.shapes]
-        if case.shapes is not None
-        else [some[: len(row.arguments.split())] for some in SHAPES]
+        [case.shapes] if case.shapes is not None else [some[: len(row.arguments.split())] for some in SHAPES]
     )
 ]
 
@@ -29,9 +29,7 @@ def with_gradients(row, keywords):
     """Return a function of arrays: the operation's values, and the gradients of their squares."""
 
     def f(*arrays):
-        tensors = [
-            mg.Tensor(x, requires_grad=x.dtype.kind == "f" and row.differentiable) for x in arrays
-        ]
+        tensors = [mg.Tensor(x, requires_grad=x.dtype.kind == "f" and row.differentiable) for x in arrays]
         y = row(*tensors, **keywords)
         results = list(y) if isinstance(y, (list, tuple)) else [y]
         leading = [(t * t).sum() for t in results if t.requires_grad]
@@ -59,7 +57,13 @@ def equal(a, b):
 
 
 UNARY = [ops.neg, ops.tanh, ops.sigmoid, ops.relu, ops.softplus, ops.sin, lambda x: x * 0.5, lambda x: 1 - x]
-UNARY += [lambda x: x.T, lambda x: x.reshape(-1, 2), lambda x: x[::-1], lambda x: x.softmax(-1), lambda x: x**2]
+UNARY += [
+    lambda x: x.T,
+    lambda x: x.reshape(-1, 2),
+    lambda x: x[::-1],
+    lambda x: x.softmax(-1),
+    lambda x: x**2,
+]
 BINARY = [ops.add, ops.sub, ops.mul, ops.maximum, lambda a, b: a @ b.T, lambda a, b: np.where(a > b, a, b)]
 
 
@@ -100,27 +104,31 @@ def test_random_programs(lines, dtype, seed):
     compiled = mg.compile(lambda x: [t.detach() for t in run(lines, x, v)])
     for _ in range(4):
         x = rng.normal(size=(4, 2)).astype(dtype)
-        for a, b in zip(run(lines, x, w), compiled(x), strict=True):
+        try:
+            eager = run(lines, x, w)
+        except FloatingPointError:
+            reject()  # the program's own numbers are too large
+        for a, b in zip(eager, compiled(x), strict=True):
             assert equal(a.data, b.data)
         assert equal(w.data, v.data)
         assert equal(w.grad, v.grad)
 
 
-PRIMITIVES = {
-    "sigmoid": (ops.sigmoid, {}),
-    "softplus": (ops.softplus, {}),
-    "relu": (ops.relu, {}),
-    "sum": (lambda x: ops.sum(x, 0), {}),
-    "mean": (lambda x: ops.mean(x, (0, 1), keepdims=True), {}),
-    "softmax": (ops.softmax, {}),
-    "log_softmax": (ops.log_softmax, {}),
-    "astype": (lambda x: ops.astype(x, dtype=np.float64), {}),
-    "pow": (lambda x: x**2, {}),
-    "dot": (lambda x: x.dot(x.T), {}),
-    "matmul": (lambda x: x[:3].T @ x[:3, :5], {}),
-    "linear": (lambda x: ops.linear(x, x, x[:, 0]), {}),
-    "squared_error": (lambda x: mg.nn.functional.mse_loss(x, x * 0.5), {}),
-    "sum_rows": (lambda x: mg.nn.functional.linear(x, x, x[:, 0]).sum(), {}),
+PRIMITIVES: dict[str, Any] = {
+    "sigmoid": ops.sigmoid,
+    "softplus": ops.softplus,
+    "relu": ops.relu,
+    "sum": lambda x: ops.sum(x, 0),
+    "mean": lambda x: ops.mean(x, (0, 1), keepdims=True),
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+    "astype": lambda x: ops.astype(x, dtype=np.float64),
+    "pow": lambda x: x**2,
+    "dot": lambda x: x.dot(x.T),
+    "matmul": lambda x: x[:3].T @ x[:3, :5],
+    "linear": lambda x: ops.linear(x, x, x[:, 0]),
+    "squared_error": lambda x: mg.nn.functional.mse_loss(x, x * 0.5),
+    "sum_rows": lambda x: mg.nn.functional.linear(x, x, x[:, 0]).sum(),
 }
 
 
@@ -129,7 +137,7 @@ def test_kernels_give_the_bits_of_the_primitive(name, same_bits):
     """A kernel sequence that differs would be dropped at tracing; here each must be in use, and be right."""
     if name in {"copy", "sum_rows"}:
         return
-    f, _ = PRIMITIVES[name]
+    f = PRIMITIVES[name]
     for dtype in (np.float32, np.float64):
         compiled = mg.compile(lambda x: f(mg.Tensor(x)))
         for seed in range(40):
