@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from microgradnet import nn
+from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
     from microgradnet.graph import Array
@@ -200,6 +201,8 @@ def _spec(module: Any) -> dict[str, Any] | None:
             arguments[name] = module.bias is not None
         elif name != "rng":
             arguments[name] = getattr(module, name)
+            if isinstance(arguments[name], Tensor):  # built of arrays, not of numbers
+                return None
     return {"class": kind.__name__, **arguments}
 
 

@@ -54,6 +54,9 @@ def layers():
         "Softplus": (nn.Softplus(), x),
         "Softmax": (nn.Softmax(0), x),
         "LogSoftmax": (nn.LogSoftmax(0), x),
+        "Perceptron": (nn.Perceptron(6, 2), x),
+        "RBM": (nn.RBM(6, 4), np.abs(np.tanh(x))),
+        "Hopfield": (nn.Hopfield(6), np.sign(x)),
         "Sequential": (nn.Sequential(nn.Sequential(nn.Linear(6, 5), nn.Tanh()), nn.Linear(5, 2)), x),
     }
 
@@ -82,7 +85,20 @@ def test_a_layer_comes_back_the_same(tmp_path, name):
 def test_every_layer_of_the_library_is_in_that_table():
     kinds = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
     losses = {name for name in kinds if issubclass(getattr(nn, name), nn.Loss)}
-    assert {name.split()[0] for name in layers()} == kinds - losses - {"Module", "Parameter"}
+    assert {name.split()[0] for name in layers()} == kinds - losses - {
+        "Module",
+        "Parameter",
+        "ModernHopfield",
+    }
+
+
+def test_a_layer_built_of_arrays_is_not_rebuilt_but_its_state_is_there(tmp_path):
+    model = nn.ModernHopfield(np.eye(3))
+    with pytest.raises(ValueError, match="load_state_dict"):
+        round_trip(model, tmp_path)
+    again = nn.ModernHopfield(np.ones((3, 3)))
+    again.load_state_dict(mg.load_state(tmp_path / "model.npz"))
+    assert again.patterns.tolist() == np.eye(3).tolist()
 
 
 def test_modes_and_frozen_parameters_come_back(tmp_path):

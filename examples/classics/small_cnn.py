@@ -1,4 +1,4 @@
-"""A small CNN: 10 maps 5×5, max pooling, sigmoid after it, softmax; δ on its way back through pool and kernel.
+"""A small CNN: 10 maps 5×5, max pooling, sigmoid after it, softmax; δ on its way back through all of it.
 
 It learns MNIST where that is at hand ($MICROGRADNET_DATA, or downloaded before), else scikit-learn's 8×8
 digits. With a file name it draws: small_cnn.py picture.png. Equations (L18) … (L23): docs/delta.md.
@@ -15,8 +15,8 @@ from microgradnet.viz import plots
 
 def trained(splits: datasets.Splits, epochs: int, rate: float = 0.03) -> nn.Sequential:
     """Return the net after so many epochs, the last third of them with a tenth of the rate."""
-    rng, pooled = np.random.default_rng(0), (splits.train.x.shape[-1] - 4) // 2
-    conv, last = nn.Conv2d(1, 10, 5, rng=rng), nn.Linear(10 * pooled**2, 10, rng=rng)
+    rng, side = np.random.default_rng(0), (splits.train.x.shape[-1] - 4) // 2
+    conv, last = nn.Conv2d(1, 10, 5, rng=rng), nn.Linear(10 * side * side, 10, rng=rng)
     model = nn.Sequential(conv, nn.MaxPool2d(2), nn.Sigmoid(), nn.Flatten(), last)
     sgd, loss_fn = optim.SGD(model.parameters(), lr=rate, momentum=0.9), nn.CrossEntropyLoss()
     for record in train.epochs(model, loss_fn, sgd, splits.train, epochs=epochs, batch_size=20, rng=0):
@@ -42,9 +42,7 @@ def both_ways(model: nn.Sequential, x: Any, y: Any) -> tuple[list[Any], dict[str
 
 def rotated(at_maps: Any, kernels: Any) -> Any:
     """Return δ at the image: δ at the maps, with a border of 4, under the kernels turned by 180°."""
-    padded = np.pad(at_maps, ((0, 0), (0, 0), (4, 4), (4, 4)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (2, 3))
-    return np.einsum("noijkm,ockm->ncij", windows, kernels[..., ::-1, ::-1])
+    return delta.Conv2d(kernels.swapaxes(0, 1)[..., ::-1, ::-1], padding=((4, 4), (4, 4))).forward(at_maps)
 
 
 def main(picture: str | None = None, epochs: int = 9) -> None:
@@ -56,25 +54,24 @@ def main(picture: str | None = None, epochs: int = 9) -> None:
     model = trained(splits, epochs)
     accuracy = train.evaluate(model, None, splits.test, metrics=["accuracy"])["accuracy"]
     print(f"{splits.name}: accuracy on the {len(splits.test):,} test images {accuracy:.2%}")
-    model.astype(np.float64)
     x, y = splits.test.x[:8].astype(np.float64), splits.test.y[:8]
-    steps, found, by_hand = both_ways(model, x, y)
+    steps, found, by_hand = both_ways(model.astype(np.float64), x, y)
     for name, slope in found.items():
-        same = np.allclose(slope, by_hand[name], rtol=0, atol=1e-12)
-        print(f"∂C/∂{name:8} by backward() and by (L18) … (L23), equal to 1e-12: {same}")
-    turned = rotated(found["maps"], model[0].weight.data)
-    print(
-        "δ at the image by kernels turned by 180°:", np.allclose(turned, found["image"], rtol=0, atol=1e-12)
-    )
+        apart = abs(slope - by_hand[name]).max()
+        print(f"∂C/∂{name:8} by backward() and by (L18) … (L23), equal to 1e-12: {apart < 1e-12}")
+    apart = abs(rotated(found["maps"], model[0].weight.data) - found["image"]).max()
+    print(f"∂C/∂image    by the kernels turned by 180°, equal to 1e-12: {apart < 1e-12}")
     n, o, i, j = np.unravel_index(abs(found["pooled"]).argmax(), found["pooled"].shape)
     window = np.s_[n, o, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-    print(f"a window of a map: {steps[1].data[window].round(3).tolist()}")
-    print(f"δ of its pool, {found['pooled'][n, o, i, j]:.1e}, goes to it as {found['maps'][window].tolist()}")
+    print("a window of a map:", *[f"{z:.2f}" for z in steps[1].data[window].ravel()])
+    print(
+        f"δ of its pool {found['pooled'][n, o, i, j]:.2e}; of the window", found["maps"][window].ravel() + 0
+    )
     if picture:
-        titles = "filters", "feature maps", "δ at the maps: a pixel in four", "δ at the image"
-        pictures = model[0].weight.data, steps[1].data[n], found["maps"][n], found["image"][n]
+        shown = {"filters": model[0].weight.data, "feature maps": steps[1].data[n]}
+        shown |= {"δ at the maps: a pixel in four": found["maps"][n], "δ at the image": found["image"][n]}
         figure, axes = plots.panels(4, size=(3.2, 2.8))
-        for ax, title, tiles in zip(axes, titles, pictures, strict=True):
+        for ax, (title, tiles) in zip(axes, shown.items(), strict=True):
             plots.plot_weights(tiles.reshape(-1, 1, *tiles.shape[-2:]), ax=ax).set_title(title, loc="left")
         figure.savefig(picture, dpi=80)
 

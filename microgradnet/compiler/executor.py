@@ -192,11 +192,23 @@ class Executor:
         args += [f"{key}={text(value)}" for key, value in meta.items()]
         call = f"{function}({', '.join(args)})"
         if op.out is None:
-            lines.append(call)
+            lines.append(f"{self._suspicion(op, args[0])}{call}")
         elif op.out.shape and op.out.size:
             lines.append(f"{self._local(op.out)} = {call}")
         else:
             lines.append(f"{self._local(op.out)} = {self.writer.name(np.asarray, 'f')}({call})")
+
+    def _suspicion(self, op: Operation, arg: str) -> str:
+        """Return a quick question before a check: of integers that must lie in 0 … n − 1, is any too large?
+
+        As unsigned numbers the negative ones are the largest of all.
+        """
+        slot = op.args[0]
+        if op.name != "in_range" or "count" not in op.meta or slot.dtype.kind not in "iu" or not slot.size:
+            return ""
+        unsigned = self.writer.name(np.dtype(f"u{slot.dtype.itemsize}"), "T")
+        largest = f"{self.writer.name(np.maximum.reduce, 'f')}({arg}.view({unsigned}), None)"
+        return f"if {largest} >= {op.meta['count']}: "
 
     def _scalar(self, op: Operation, args: list[str]) -> str:
         if op.function is operator.mul:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,9 @@ class Compiled:
         self._eager: dict[Any, str] = {}
         self._variants: list[Variant] = []
         self._latest: Variant | None = None
+        self._quick: tuple[int, Callable[..., Any]] = (-1, function)
+        """The latest program as a function, and how many arrays and tensors it takes."""
+        self._lock = Lock()
         self.traces = 0
         """How often the function itself has run."""
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -74,26 +78,22 @@ class Compiled:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Replay the program of this signature; where there is none, trace it."""
-        if (
-            tracers and tracer() is not None
-        ):  # of an outer step, which records this one's operations as its own
+        if tracers and tracer() is not None:  # an outer step records these operations as its own
             return self._function(*args, **options)
-        latest = self._latest
-        if latest is not None and not options and latest.simple == len(args):
-            found = latest(args)
-            if found is not MISS:
+        count, run = self._quick
+        if count == len(args) and not options:
+            found = run(*args)
+            if found is not MISS and found is not MORE:
                 return found
         return self._other(args, options)
 
     def _other(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         key, arrays = _signature(args, options)
-        for variant in self._variants:
+        for variant in list(self._variants):
             if variant.key == key:
                 found = variant(arrays)
                 if found is not MISS:
-                    self._variants.remove(variant)
-                    self._variants.insert(0, variant)
-                    self._latest = variant
+                    self._use(variant)
                     return found
         return self._traced(args, options, key)
 
@@ -120,13 +120,19 @@ class Compiled:
             build(program)
             variant = Variant(key, program, guard)
             variant.simple = -1 if options or len(program.arguments) != len(args) else len(args)
-            alike = [other for other in self._variants if other.key == key]
-            for other in [*alike[ALIKE - 1 :], *self._variants[MOST - 1 :]]:
-                if other in self._variants:
-                    self._variants.remove(other)
-            self._variants.insert(0, variant)
-            self._latest = variant
+            self._use(variant)
         return result
+
+    def _use(self, variant: Variant) -> None:
+        """Have the next call try a variant first; forget those that are too many."""
+        with self._lock:
+            others = [other for other in self._variants if other is not variant]
+            alike = [other for other in others if other.key == variant.key]
+            forgotten = [*alike[ALIKE - 1 :], *others[MOST - 1 :]]
+            self._variants = [variant, *[other for other in others if other not in forgotten]]
+            self._latest = variant
+            if variant.executor is not None:
+                self._quick = (variant.simple, variant.executor.run)
 
     @property
     def program(self) -> Program:

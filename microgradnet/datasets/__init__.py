@@ -22,6 +22,7 @@ from microgradnet.datasets.digits import load_digits
 from microgradnet.datasets.files import DataFileError
 from microgradnet.datasets.mnist import FASHION_MNIST, MNIST, load_mnist
 from microgradnet.datasets.mnist_loader import load_data, load_data_wrapper, vectorized_result
+from microgradnet.datasets.prices import read_prices
 from microgradnet.datasets.toy import TOYS, blobs, moons, spirals, toy_splits, xor
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "load_data",
     "load_data_wrapper",
     "moons",
+    "read_prices",
     "spirals",
     "vectorized_result",
     "xor",

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from microgradnet.graph import fixed
-from microgradnet.ops.reduce import sum_rows
-from microgradnet.ops.shape import expand_dims, reshape, squeeze, swapaxes, valued
+from microgradnet.ops.shape import broadcast_to, expand_dims, reshape, squeeze, swapaxes, valued
 from microgradnet.primitive import Primitive
 
 _matmul = Primitive(
@@ -34,6 +33,10 @@ def matmul(a: Any, b: Any) -> Any:
     return squeeze(y, axes)
 
 
+# Σ over the first axis, as the gradient of a bias needs it.
+_sum_rows = Primitive("sum_rows", np.add.reduce, lambda g, _y, _x: broadcast_to(g, _x.shape))
+
+
 def _linear_forward(x: Any, w: Any, *b: Any) -> Any:
     y = x.dot(w.T) if x.ndim == 2 else x @ w.T  # of small matrices, dot is the faster way to the same numbers
     if b:
@@ -50,7 +53,7 @@ def _linear_rule(i: int) -> Any:
     return (
         lambda g, _y, _x, w, *_b: g.dot(w) if g.ndim == 2 else g @ w,
         lambda g, _y, x, _w, *_b: _rows(g).T @ _rows(x),  # this order leaves ∂L/∂w C-ordered
-        lambda g, _y, _x, _w, _b: sum_rows(_rows(g)),
+        lambda g, _y, _x, _w, _b: _sum_rows(_rows(g)),
     )[i]
 
 

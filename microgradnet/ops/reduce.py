@@ -61,8 +61,6 @@ _sum = Primitive(
     lambda x, *, axis, keepdims: np.add.reduce(x, axis, keepdims=keepdims),
     lambda g, _y, _x, *, axis, keepdims: _spread(g, _x.shape, axis),
 )
-sum_rows = Primitive("sum_rows", np.add.reduce, lambda g, _y, _x: broadcast_to(g, _x.shape))
-"""Σ over the first axis, as the gradient of a bias needs it."""
 _mean_of = Primitive(
     "mean",
     _mean,

@@ -14,10 +14,10 @@ def example(classic):
 
 def test_recall_refuses_an_energy_that_rises(example):
     net = example.network(np.array([[1.0, 1, -1, -1], [1.0, -1, 1, -1]]))
-    net.weight = -net.weight  # energy() and the updates no longer fit together
-    net.field = lambda s: net.weight @ -s
+    downhill = net.field
+    net.field = lambda s: -downhill(s)  # a bug: each unit turns uphill
     with pytest.raises(AssertionError):
-        example.recalled(net, np.array([1.0, -1, -1, -1]), 1, np.random.default_rng(0))
+        example.recalled(net, np.array([1.0, 1, -1, -1]), 0, np.random.default_rng(0))
 
 
 def test_random_patterns_are_lost_beyond_the_capacity(example):

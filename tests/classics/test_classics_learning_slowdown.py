@@ -35,7 +35,8 @@ def checked(lines):
     numbers = [[float(n) for n in re.findall(r"\d\.\d+(?:e[+-]\d+)?", line)] for line in lines]
     (slope, first, _), lengths = numbers[0], numbers[1]
     (other_slope, other_first, _), other_lengths = numbers[2], numbers[3]
-    assert slope < 0.05 < 0.2 < other_slope <= 0.25
+    assert slope < 0.05
+    assert 0.2 < other_slope <= 0.25
     assert other_first > first + 0.2
     assert len(lengths) == len(other_lengths) == 5
     assert lengths == sorted(lengths)
