@@ -42,7 +42,7 @@ def draw(path: str, digits: Any, wrong: dict[float, float], rng: np.random.Gener
     figure, (steps, energy, full) = plots.panels(3, size=(4.2, 3.2))
     net, rows = network(digits, "pseudo-inverse"), []
     for k in (0, 2, 3):
-        states, energies = recalled(net, digits[k], 10, rng)
+        states, energies = recalled(net, digits[k], 8, rng)
         energy.plot(energies, "o-", markersize=3, label=f"digit {k}")
         shown = states[np.linspace(0, len(states) - 1, 6).astype(int)].reshape(6, 8, 8)
         rows.append(np.pad(np.hstack(np.pad(shown, ((0, 0), (0, 0), (1, 1)))), ((1, 1), (0, 0))))

@@ -199,7 +199,7 @@ class Executor:
             lines.append(f"{self._local(op.out)} = {self.writer.name(np.asarray, 'f')}({call})")
 
     def _suspicion(self, op: Operation, arg: str) -> str:
-        """Return a quick question before a check: of integers that must lie in 0 … n − 1, is any too large?
+        """Return a quick question before a check: of integers that must lie in 0 … n − 1, one is too large.
 
         As unsigned numbers the negative ones are the largest of all.
         """

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 16
 """Elements that are updated at a time: what is computed in between stays in the cache."""
+LONGEST = 64
+"""Operations in the update of one tensor; what has more is no optimizer's rule."""
 MAKES_MEMORY = {"ufunc", "reduce", "dot", "copy"}
 """Kinds of operations that write where they are told to."""
 
@@ -82,23 +84,20 @@ class _Plan:
         return op if (slot.shape, slot.dtype) == (root.shape, root.dtype) and slot.contiguous else None
 
     def lane(self, root: Slot) -> list[Operation]:
-        """Return the operations of one update, each after those that it needs."""
+        """Return the operations of one update."""
         found: dict[Operation, None] = {}
-
-        def visit(slot: Slot) -> None:
-            op = self.inner(slot, root)
+        waiting = [root]
+        while waiting and len(found) <= LONGEST:
+            op = self.inner(waiting.pop(), root)
             if op is not None and op not in found:
-                for arg in op.slots:
-                    visit(arg)
                 found[op] = None
-
-        visit(root)
+                waiting.extend(op.slots)
         return list(found)
 
     def signature(self, tensor: Value, root: Slot) -> Any:
         """Describe an update, so that equal ones are equal; None where it cannot be merged."""
         array = tensor._array
-        if self.inner(root, root) is None or not array.flags.carray or array.shape != root.shape:
+        if not 0 < len(self.lane(root)) <= LONGEST or not array.flags.carray or array.shape != root.shape:
             return None
         memo: dict[Slot, Any] = {}
 

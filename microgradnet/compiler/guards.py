@@ -186,7 +186,7 @@ class Guard:
                 kind = name(self.tracer.kinds[slot.source], "T")
                 writer.lines.append(f"if type({given}) is not {kind}: return {miss}")
                 writer.lines.append(f"{x} = {given}._array")
-                writer.lines.append(f"if {given}.requires_grad: return {miss}")
+                tests.append(f"{given}.requires_grad")
             else:
                 writer.lines.append(f"{x} = {given}")
                 tests.append(f"type({x}) is not {name(np.ndarray, 'T')}")

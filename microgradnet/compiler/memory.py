@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microgradnet.compiler.program import owners
 from microgradnet.graph import clock, last_change
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ class Memory:
         self.size = 0
         self._free: dict[int, list[int]] = {}
         self._held: dict[Slot, tuple[int, int]] = {}
-        self._views = {op.out: op.shares for op in program.operations if op.out is not None and op.shares}
+        self._owned_by = owners(program.operations)
         spans = lifetimes(program.operations, program.outputs)
         self._last = {slot: stop for _, stop, slot in spans}
         over: dict[int, list[Slot]] = {}
         for _, stop, slot in spans:
             over.setdefault(stop, []).append(slot)
-        lasting = {slot for _, slot in program.gradients if slot is not None}
+        given = [slot for _, slot in program.gradients if slot is not None]
+        lasting = {owner for slot in given for owner in self._owned_by.get(slot, (slot,))}
         for i, op in enumerate(program.operations):
             if op.out is not None and op.kind in STATIC and op.out.storage is None:
                 taken = self._in_place(op, i)
@@ -64,12 +66,9 @@ class Memory:
             return None
         for arg in op.slots:
             over = arg in self._held and self._last[arg] == i and arg.like(op.out)
-            if over and not any(slot is not arg and self._lies_in(slot, arg) for slot in op.slots):
+            if over and not any(arg in self._owned_by.get(slot, ()) for slot in op.slots):
                 return arg
         return None
-
-    def _lies_in(self, slot: Slot, owner: Slot) -> bool:
-        return slot is owner or any(self._lies_in(shared, owner) for shared in self._views.get(slot, ()))
 
 
 def bound(storage: Storage) -> Array:
@@ -122,23 +121,17 @@ def _consecutive(storage: Storage) -> Array | None:
 
 def lifetimes(operations: list[Operation], kept: list[Slot]) -> list[tuple[int, int, Slot]]:
     """Return, for each result with memory of its own, when it is made, when it is read last, and its slot."""
-    views = {op.out: op.shares for op in operations if op.out is not None and op.shares}
+    owned_by = owners(operations)
     last: dict[Slot, int] = {}
-
-    def read(slot: Slot, i: int) -> None:
-        for owner in views.get(slot, ()):
-            read(owner, i)
-        last[slot] = i
-
     for i, op in enumerate(operations):
         for slot in op.slots:
-            read(slot, i)
+            last.update(dict.fromkeys(owned_by.get(slot, (slot,)), i))
     for slot in kept:
-        read(slot, len(operations))
+        last.update(dict.fromkeys(owned_by.get(slot, (slot,)), len(operations)))
     return [
         (i, last.get(op.out, i), op.out)
         for i, op in enumerate(operations)
-        if op.out is not None and op.out not in views
+        if op.out is not None and op.out not in owned_by
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.compiler.program import Operation, Program, Slot, leaves, renamed, replaced
+from microgradnet.compiler.program import Operation, Program, Slot, leaves, owners, renamed, replaced
 
 if TYPE_CHECKING:
     from microgradnet.compiler.number import Number
@@ -120,16 +120,10 @@ def _times_one(op: Operation) -> Slot | None:
 
 def detach_outputs(program: Program) -> None:
     """Copy what is given back or stored but lies in memory that the program, or its caller, writes to."""
-    shares = {op.out: op.shares for op in program.operations if op.shares}
+    owned_by = owners(program.operations)
     new: dict[Slot, Slot] = {}
-
-    def borrowed(slot: Slot) -> bool:
-        if slot in shares:
-            return any(borrowed(owner) for owner in shares[slot])
-        return slot.kind in {"state", "argument", "gradient"}
-
     for slot in dict.fromkeys(program.outputs):
-        if borrowed(slot):
+        if any(owner.kind in {"state", "argument", "gradient"} for owner in owned_by.get(slot, (slot,))):
             copy = Slot("result", slot.shape, slot.dtype, slot.strides, value=slot.value)
             new[slot] = copy
             program.operations.append(Operation("copy", "call", np.copy, (slot,), {"order": "K"}, copy))

@@ -43,6 +43,9 @@ def nodes_and_edges(program: Program) -> tuple[list[ProgramNode], list[ProgramEd
             places[slot] = len(nodes)
             role, title = _entry(program, slot, regions)
             nodes.append(ProgramNode(role, title, slot.shape, ""))
+            made = [other for other in places if other is not slot and _overlap(other, slot)]
+            makers = dict.fromkeys([places[other] for other in made if other.kind == "result"])
+            edges.extend([ProgramEdge(maker, places[slot], i) for i, maker in enumerate(makers)])
         return places[slot]
 
     for op in program.operations:
@@ -55,6 +58,13 @@ def nodes_and_edges(program: Program) -> tuple[list[ProgramNode], list[ProgramEd
         if op.out is not None:
             places[op.out] = head
     return nodes, edges
+
+
+def _overlap(a: Slot, b: Slot) -> bool:
+    """Whether two slots lie in the same part of the same memory."""
+    if a.storage is None or b.storage is None or a.storage[0] is not b.storage[0]:
+        return False
+    return a.storage[1] < b.storage[1] + b.size and b.storage[1] < a.storage[1] + a.size
 
 
 def _entry(program: Program, slot: Slot, regions: dict[object, int]) -> tuple[str, str]:
@@ -79,7 +89,7 @@ def _memory(op: Operation, offsets: dict[Slot, int], regions: dict[object, int])
     if op.out.storage is not None:
         storage, start = op.out.storage
         region = regions.setdefault(storage, len(regions))
-        return f"memory {region}[{start}:{start + op.out.size}]"
+        return f"{region}[{start}:{start + op.out.size}]"
     if op.kind in STATIC:
         return f"buffer at {offsets[op.out]:,}"
     return "a view" if op.kind == "view" else "its own"

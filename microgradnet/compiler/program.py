@@ -179,6 +179,16 @@ class Program:
 _LETTERS = {"argument": "x", "state": "w", "constant": "c", "number": "h", "gradient": "g", "result": "v"}
 
 
+def owners(operations: list[Operation]) -> dict[Slot, tuple[Slot, ...]]:
+    """Return, for each view, the slots whose memory it lies in."""
+    found: dict[Slot, tuple[Slot, ...]] = {}
+    for op in operations:
+        if op.out is not None and op.shares:
+            whole = [owner for slot in op.shares for owner in found.get(slot, (slot,))]
+            found[op.out] = tuple(dict.fromkeys(whole))
+    return found
+
+
 def leaves(structure: Any) -> Iterator[Slot]:
     """Yield the slots inside tuples, lists and dicts, in order."""
     if isinstance(structure, Slot):

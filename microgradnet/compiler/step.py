@@ -15,6 +15,7 @@ from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captur
 from microgradnet.compiler.lowering import lowered
 from microgradnet.compiler.memory import eager_peak, measured
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
+from microgradnet.compiler.picture import nodes_and_edges
 from microgradnet.compiler.side_by_side import side_by_side
 from microgradnet.compiler.tracing import Tracer
 from microgradnet.graph import no_grad, tracer, tracers
@@ -24,6 +25,7 @@ from microgradnet.tensor import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from microgradnet.compiler.picture import ProgramEdge, ProgramNode
     from microgradnet.compiler.program import Program
 
 MOST = 32
@@ -142,6 +144,10 @@ class Compiled:
             raise RuntimeError(message)
         return self._latest.program
 
+    def nodes_and_edges(self) -> tuple[list[ProgramNode], list[ProgramEdge]]:
+        """Return the latest program as a graph, as ``mg.draw`` shows it."""
+        return nodes_and_edges(self.program)
+
     def memory(self) -> dict[str, int]:
         """Return the bytes that the latest program holds for its values, and what eager holds at its peak.
 
@@ -166,10 +172,10 @@ def build(program: Program) -> None:
     tail = order_of_writes(program)
     tail = flatten_updates(program, tail)
     side_by_side(program, tail)
-    for op in program.operations:
-        for slot in [*op.slots, *([op.out] if op.out else [])]:
-            if slot.kind not in {"number", "constant"}:
-                slot.value = None
+    slots = {slot for op in program.operations for slot in [*op.slots, op.out] if slot is not None}
+    for slot in slots.union(program.arguments, program.outputs):
+        if slot.kind not in {"number", "constant"}:
+            slot.value = None  # the arrays of the traced call
 
 
 def _signature(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:

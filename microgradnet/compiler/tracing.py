@@ -110,6 +110,13 @@ class Tracer:
 
     def argument(self, array: Array, tensor: Tensor | None = None) -> Tensor:
         """Make an array argument an input; a tensor stays the tensor that it is."""
+        if tensor is not None and tensor.requires_grad:
+            message = (
+                f"argument {len(self.program.arguments)} requires a gradient, and a compiled step returns "
+                "values without history; give x.detach(), and make a leaf of it inside the step: "
+                "mg.Tensor(x, requires_grad=True)"
+            )
+            raise CompileError(message)
         slot = Slot.of("argument", array, len(self.program.arguments))
         self.program.arguments.append(slot)
         value = tensor
@@ -143,7 +150,8 @@ class Tracer:
                     program.names[id(tensor)] = f"{name} of {program.called(p)}"
         given: dict[int, Any] = {}
         program.result = self._structure(result, given)
-        self._undo.clear()
+        for memory in (self._undo, self._known, self._cells, self._stores, self._gradients, self._owners):
+            memory.clear()  # of what only tracing needs
         return replaced(program.result, lambda slot: Tensor(np.array(given[id(slot)])))
 
     def _structure(self, result: Any, given: dict[int, Any]) -> Any:
@@ -151,13 +159,6 @@ class Tracer:
         if isinstance(result, Number):
             result.refuse_escape()
         if isinstance(result, (Value, np.ndarray)):
-            if isinstance(result, Value) and self._leads_to_argument(result):
-                message = (
-                    "the step returns a tensor that depends on an argument which requires a gradient, and a "
-                    "compiled step returns values without history; call backward() or grad() inside the "
-                    "step, or give the argument as x.detach()"
-                )
-                raise CompileError(message)
             slot = self._reference(result, "the result")
             given[id(slot)] = result._array if isinstance(result, Value) else result
             return slot
@@ -174,19 +175,6 @@ class Tracer:
             "also in tuples, lists and dicts"
         )
         raise CompileError(message)
-
-    def _leads_to_argument(self, value: Value) -> bool:
-        from_arguments = {id(slot.value) for slot in self.program.arguments}
-        stack, seen = [value._node], set()
-        while stack:
-            node = stack.pop()
-            if node is None or node.number in seen or not node.requires_grad:
-                continue
-            seen.add(node.number)
-            if node.number <= self._start and id(node.y) in from_arguments:
-                return True
-            stack.extend(node.parents)
-        return False
 
     # ------------------------------------------------------------------ what is known
 

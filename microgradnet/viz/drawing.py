@@ -12,6 +12,7 @@ from microgradnet.tensor import Tensor
 from microgradnet.viz.dot import to_digraph
 from microgradnet.viz.mermaid import to_mermaid
 from microgradnet.viz.picture import SHOWABLE, Wishes, build
+from microgradnet.viz.program import program_picture
 from microgradnet.viz.source import source_lines
 from microgradnet.viz.style import DIRECTIONS, THEMES, check_option
 from microgradnet.viz.text import to_text
@@ -81,7 +82,8 @@ def draw(
     Parameters
     ----------
     target, inputs
-        A tensor or a list of tensors that have a history; or a model and its example inputs.
+        A tensor or a list of tensors that have a history; a model and its example inputs; or a compiled
+        step, whose latest program is drawn, with the memory that each result lies in.
     format
         ``"graphviz"`` (a ``graphviz.Digraph``: ``.source``, ``.render()``, shown by notebooks), ``"text"``
         (a tree for terminals), ``"mermaid"`` (for Markdown).
@@ -134,21 +136,24 @@ def draw(
     if limit < 2 or (depth is not None and depth < 0):
         message = f"draw: limit must be at least 2 and depth at least 0, not limit={limit} and depth={depth}"
         raise ValueError(message)
-    roots, examples = _roots(target, inputs, source="source" in show)
-    picture = build(
-        roots,
-        Wishes(
-            show=(show,) if isinstance(show, str) else tuple(show),
-            depth=depth,
-            constants=constants,
-            highlight=highlight,
-            names=names or {},
-            inputs=examples,
-            limit=limit,
-            roll=roll,
-            ranked=format == "graphviz",
-        ),
-    )
+    if hasattr(target, "nodes_and_edges"):
+        picture = program_picture(*target.nodes_and_edges())
+    else:
+        roots, examples = _roots(target, inputs, source="source" in show)
+        picture = build(
+            roots,
+            Wishes(
+                show=(show,) if isinstance(show, str) else tuple(show),
+                depth=depth,
+                constants=constants,
+                highlight=highlight,
+                names=names or {},
+                inputs=examples,
+                limit=limit,
+                roll=roll,
+                ranked=format == "graphviz",
+            ),
+        )
     if format == "text":
         return to_text(picture)
     if format == "mermaid":

@@ -1,4 +1,4 @@
-"""The picture of a compiled program: its calls, in the order in which they run, and where each result lies."""
+"""The picture of a compiled program: its calls, in the order in which they run, and their memory."""
 
 from __future__ import annotations
 

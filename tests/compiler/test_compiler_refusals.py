@@ -1,6 +1,9 @@
 """What cannot be compiled is refused with a message that says what, where, and what to write instead."""
 
+import gc
 import re
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +66,25 @@ def test_writing_into_an_argument():
 
 def test_histories_do_not_leave():
     x = mg.Tensor(X, requires_grad=True)
-    with pytest.raises(mg.CompileError, match="returns values without history"):
+    with pytest.raises(mg.CompileError, match=r"argument 0 requires a gradient.*give x.detach\(\)"):
         mg.compile(lambda x: (x * x).sum())(x)
+    compiled = mg.compile(lambda x: (x * x).sum())
+    for _ in range(2):
+        compiled(x.detach())
+    with pytest.raises(mg.CompileError, match="argument 0 requires a gradient"):
+        compiled(x)
+
+
+def test_what_was_traced_is_let_go(perceptron):
+    model = perceptron()
+    kept: list[Any] = []
+    remove = model.register_forward_hook(lambda _module, _inputs, y: kept.append(weakref.ref(y._node)))
+    compiled = mg.compile(lambda x: model(x).sum())
+    compiled(X)
+    remove()
+    gc.collect()
+    assert len(kept) == 1
+    assert kept[0]() is None
 
 
 def test_results_of_other_kinds():

@@ -162,3 +162,22 @@ def test_the_program_can_be_read(twins):
         *["mul", "greater", "mul", "transpose", "dot", "sum", "mul", "sub"],
     ]
     assert text[-1].startswith("return v")
+
+
+def test_the_program_can_be_drawn(twins):
+    make = lambda: nn.Sequential(nn.Linear(4, 3, rng=np.random.default_rng(0)), nn.Sigmoid())  # noqa: E731
+    pair = twins(make, nn.MSELoss())
+    for _ in range(2):
+        pair.both(X, np.zeros((50, 3), np.float32))
+    nodes, edges = pair.compiled.nodes_and_edges()
+    calls = [node.title for node in nodes if node.memory]
+    assert calls == [op.name for op in pair.compiled.program.operations]
+    into = {edge.head for edge in edges}
+    assert all(i in into for i, node in enumerate(nodes) if node.memory)
+    assert all(edge.tail < edge.head for edge in edges)
+    shared = [node.memory for node in nodes if node.memory.startswith("buffer")]
+    assert len(set(shared)) < len(shared)  # memory that is used again is seen
+    text = mg.draw(pair.compiled, format="text")
+    assert "'0.weight' [parameter] (3, 4)" in text
+    assert "dot [output] ()" in text or "mul [output] ()" in text
+    assert "digraph" in mg.draw(pair.compiled).source
