@@ -21,6 +21,8 @@ WIDER = 2.0**-9
 """Tried where rounding is all that is seen at the first step."""
 NARROWER = (2.0**-17, 2.0**-21)
 """Tried where the function does not look smooth at the first step: the kink may lie beside the point."""
+TINY = (2.0**-44, 2.0**-40, 2.0**-36)
+"""Moves under which only rounding is seen: noise at the first, the stairs of a loss near 0 at the last."""
 COMPLEX_STEP = 1e-30
 
 
@@ -91,24 +93,28 @@ def _at(f: Callable[[float], float], centre: float, h: float, magnitude: float, 
     return Derivative((4 * fine - coarse) / 3, truncation + rounding, left, right, smooth=smooth)
 
 
-def trembling(f: Callable[[float], float], magnitude: float) -> float:
+def trembling(f: Callable[[float], float], magnitude: float, explained: float = 0.0) -> float:
     """Return the size of numbers whose rounding explains how f trembles under tiny moves.
 
     A loss that is a small difference of large numbers is noisier than its own size says. At least
-    ``magnitude``; what is more than rounding could explain is a jump.
+    ``magnitude``; what is more than rounding could explain is a jump, unless numbers of the size
+    ``explained`` are known to be on the way. Where f does not move at all, they are what is returned.
 
     >>> trembling(lambda t: 2.0 + t, magnitude=2.0) < 20, trembling(lambda t: (1e3 + t) - 1e3, 1.0) > 100
     (True, True)
     >>> trembling(lambda t: float(t > 0), magnitude=1.0)
     1.0
     """
-    steps = np.arange(-4, 5)
-    values = [f(float(step) * 2.0**-44) for step in steps]
-    if not np.isfinite(values).all():
-        return magnitude
-    line = np.polynomial.Polynomial.fit(steps, values, 1)
-    found = float(np.max(np.abs(values - line(steps)))) / EPSILON
-    return max(magnitude, found) if found < 1e5 * magnitude else magnitude
+    steps, largest = np.arange(-4, 5), magnitude
+    for move in TINY:
+        values = [f(float(step) * move) for step in steps]
+        if not np.isfinite(values).all():
+            return magnitude
+        line = np.polynomial.Polynomial.fit(steps, values, 1)
+        found = float(np.max(np.abs(values - line(steps)))) / EPSILON
+        if largest < found < max(1e5 * magnitude, 100 * explained):
+            largest = found
+    return max(largest, explained) if min(values) == max(values) else largest
 
 
 def by_complex_step(f: Callable[[Any], Any], known: Derivative, magnitude: float) -> Derivative:

@@ -65,8 +65,7 @@ class Memory:
         if not op.elementwise or op.out is None:
             return None
         for arg in op.slots:
-            over = arg in self._held and self._last[arg] == i and arg.like(op.out)
-            if over and not any(arg in self._owned_by.get(slot, ()) for slot in op.slots):
+            if arg in self._held and self._last[arg] == i and arg.like(op.out):
                 return arg
         return None
 

@@ -334,7 +334,7 @@ class Tracer:
     def assign(self, target: Value, new: Any, index: Any) -> None:
         """Write into a tensor and note what it holds now."""
         old = self._reference(target, "an assignment")
-        if index is not ... and index != ():
+        if not _is_whole(index):
             message = (
                 f"`t[…] = v` with an index{user_line()} cannot be compiled; write t = np.where(mask, v, t), "
                 "or compile with fallback='eager'"
@@ -560,6 +560,12 @@ def laid_out(shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, .
     order = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
     base = np.empty([shape[axis] for axis in order], dtype)
     return base.transpose(sorted(range(len(shape)), key=order.__getitem__))
+
+
+def _is_whole(index: Any) -> bool:
+    """Whether an index stands for all of an array."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is ... or (isinstance(part, slice) and part == slice(None)) for part in parts)
 
 
 def _is_fixed(array: Array) -> bool:

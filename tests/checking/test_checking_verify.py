@@ -592,3 +592,22 @@ def test_the_json_has_the_verdict():
     assert content["first_disagreement"]["operation"] == "scale#8"
     assert content["rows"][0]["errors"]["autograd–differences"] < 1e-6
     assert content["verdict"][1].startswith("it is 2 ×")
+
+
+@pytest.mark.parametrize("sureness", [12.0, 18.0, 30.0])
+def test_a_network_that_is_sure_of_itself_is_not_accused(sureness):
+    """The loss is a tiny difference of logits: what the differences cannot resolve is not a disagreement."""
+    model = nn.Sequential(
+        nn.Linear(6, 8, rng=np.random.default_rng(1)),
+        nn.Tanh(),
+        nn.Linear(8, 4, rng=np.random.default_rng(2)),
+    )
+    x = np.random.default_rng(3).standard_normal((8, 6))
+    labels = model(x).data.argmax(1)
+    logits = model(x).data
+    gap = np.diff(np.sort(logits, 1)[:, -2:], axis=1).min()
+    for parameter in model[2].parameters():
+        parameter.data = parameter.data * np.float32(sureness / gap)
+    report = mg.verify(model, nn.CrossEntropyLoss(), x, labels)
+    assert report.loss < 1e-5
+    assert report.ok, str(report)

@@ -56,7 +56,7 @@ def checked(lines):
     assert all(line.endswith("equal to 1e-12: True") for line in lines[:5])
     window = [float(n) for n in re.findall(r"-?\d+\.\d+", lines[5])]
     pool, routed = lines[6].split(";")
-    slopes = [float(n) for n in re.search(r"\[(.*)\]", routed).group(1).split()]
+    slopes = [float(n) for n in routed[routed.index("[") + 1 : routed.index("]")].split()]
     assert len(window) == len(slopes) == 4
     assert np.flatnonzero(slopes).tolist() == [int(np.argmax(window))]
     assert sum(slopes) == pytest.approx(float(re.findall(r"-?\d.*", pool)[0]), rel=0.01)

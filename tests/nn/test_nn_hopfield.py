@@ -27,7 +27,7 @@ def test_weights_are_symmetric_with_a_zero_diagonal(rule):
 
 def test_hebbs_rule_adds_up_products():
     stored = patterns(4, 10)
-    wanted = sum(np.outer(p, p) for p in stored) / 10
+    wanted = np.sum([np.outer(p, p) for p in stored], axis=0) / 10
     np.fill_diagonal(wanted, 0)
     np.testing.assert_allclose(network(stored).weight.data, wanted, atol=1e-15)
 
