@@ -3,6 +3,7 @@
 import runpy
 from pathlib import Path
 
-for script in sorted(Path(__file__).parent.glob("make_*.py")):
-    print(f"running {script.name}")
-    runpy.run_path(str(script), run_name="__main__")
+if __name__ == "__main__":
+    for script in sorted(Path(__file__).parent.glob("make_*.py")):
+        print(f"running {script.name}")
+        runpy.run_path(str(script), run_name="__main__")

@@ -20,7 +20,7 @@ class Bar:
     PAUSE = 0.1  # seconds between two pictures of the bar
 
     def __init__(self, wanted: bool | None, epochs: int) -> None:
-        watched = (sys.stderr is not None and sys.stderr.isatty()) or "ipykernel" in sys.modules
+        watched = (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
         self.tqdm: Any = _tqdm(required=bool(wanted)) if wanted or (wanted is None and watched) else None
         self.epochs = epochs
         self.bar: Any = None
@@ -67,6 +67,12 @@ class Bar:
         """Wipe the bar off its line, which may be written on then."""
         if self.bar is not None:
             self.bar.clear()
+
+
+def _in_notebook() -> bool:
+    """Whether this runs in the kernel of a notebook, and not only beside its packages."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython() if ipython else None, "kernel")
 
 
 def _tqdm(*, required: bool) -> Any:

@@ -4,6 +4,8 @@ import builtins
 import contextlib
 import io
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -115,3 +117,11 @@ def test_an_error_wipes_it_off_too(terminal):
     with pytest.raises(RuntimeError, match="stop"):
         seen(terminal, batch_size=20, on_batch=stop)
     assert screen(terminal.getvalue()) == [""]
+
+
+def test_in_the_kernel_of_a_notebook_there_is_one(monkeypatch):
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert "epoch" in seen(io.StringIO())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert seen(io.StringIO()) == ""
