@@ -87,3 +87,12 @@ def torch() -> ModuleType:
     if not importlib.util.find_spec("torch"):
         absent("torch", "PyTorch is not installed (pip install torch)")
     return importlib.import_module("torch")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the mutation campaigns counted: it is their result, and workers cannot print it."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    counted = [value for report in reports for name, value in report.user_properties if name == "mutation"]
+    if counted:
+        terminalreporter.section("mutants: subject | must notice | made | caught | the same | share")
+        terminalreporter.write("\n".join([*map(str, counted), ""]))
