@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from microgradnet.compiler.program import Operation, Slot
+from microgradnet.ops.linalg import w_first, with_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +132,13 @@ def _relu(b: Builder, x: Slot) -> Slot:
 
 
 def _linear(b: Builder, x: Slot, w: Slot, *bias: Slot) -> Slot:
+    if w_first(x, w):
+        y = b.ufunc(np.matmul, w, b.add("transpose", "view", _turned, x))
+        y.lay_out(with_gaps(w.shape[0], x.shape[0], y.dtype))
+        turned = b.add("transpose", "view", _turned, y)
+        y = b.ufunc(np.add, turned, bias[0]) if bias else b.ufunc(np.positive, turned)
+        y.lay_out(np.empty(y.shape, y.dtype))
+        return y
     turned = b.add("transpose", "view", _turned, w)
     y = _dot(b, x, turned) if len(x.shape) == 2 else b.ufunc(np.matmul, x, turned)
     return b.ufunc(np.add, y, bias[0]) if bias else y

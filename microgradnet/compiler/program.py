@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from microgradnet.compiler.fusion import Kernel
     from microgradnet.graph import Array, Node, Value
 
 
@@ -53,8 +54,9 @@ class Slot:
 
     @property
     def nbytes(self) -> int:
-        """The memory of its elements."""
-        return self.size * self.dtype.itemsize
+        """The memory of its elements, and of the gaps between them."""
+        gaps = [(n - 1) * abs(stride) for n, stride in zip(self.shape, self.strides, strict=True)]
+        return sum(gaps) + self.dtype.itemsize if self.size else 0
 
     @property
     def contiguous(self) -> bool:
@@ -65,6 +67,11 @@ class Slot:
             expected *= n
         pairs = zip(self.shape, self.strides, reversed(strides), strict=True)
         return all(n == 1 or stride == right for n, stride, right in pairs)
+
+    def lay_out(self, memory: Array) -> None:
+        """Give the slot the layout of an array of its shape, which takes over its value."""
+        memory[...] = self.value
+        self.value, self.strides = memory, memory.strides
 
     def like(self, other: Slot) -> bool:
         """Whether both have the same shape, dtype and strides."""
@@ -88,6 +95,8 @@ class Operation:
     """The arguments whose memory the result of a call or a view lies in."""
     backward: bool = False
     """Whether it belongs to the sweep or the update, whose values eager lets go of."""
+    kernel: Kernel | None = None
+    """The kernel of machine code that it runs in, with its neighbours of the same kernel."""
 
     @property
     def slots(self) -> Iterator[Slot]:
@@ -98,6 +107,11 @@ class Operation:
     def elementwise(self) -> bool:
         """Whether each element of the result depends on the elements at its own place."""
         return self.kind == "ufunc" and getattr(self.function, "signature", "") is None
+
+    @property
+    def in_registers(self) -> bool:
+        """Whether the result is in no memory."""
+        return self.kernel is not None and self.out in self.kernel.registers
 
     def __call__(self, *arrays: Any) -> Any:
         """Compute it as eager does: the result is a new array, or a view."""
