@@ -38,34 +38,31 @@ class Node:
     """
 
     __slots__ = (
-        "__dict__",  # made only where one of the rare attributes below is set
         "__weakref__",
         "args",
+        "freed",
+        "grad",
+        "hooks",
         "meta",
+        "name",
         "number",
         "parents",
         "primitive",
         "pulls",
         "requires_grad",
+        "retains_grad",
         "scope",
+        "source",
         "version",
         "versions",
         "y",
     )
 
-    name: str | None = None
-    grad: Array | None = None
-    hooks: dict[int, Callable[[Any], Any]] | None = None
-    retains_grad = False
-    freed = False
-    source: str | None = None
-    """The line of the program, where it was asked for."""
-
     def __init__(
         self,
         y: Array,
         version: Version,
-        primitive: Primitive,
+        primitive: Primitive | None,
         meta: dict[str, Any],
         parents: Sequence[Node | None],
         args: Sequence[Any],
@@ -75,7 +72,7 @@ class Node:
     ) -> None:
         self.y = y
         self.version = version
-        self.primitive: Primitive | None = primitive
+        self.primitive = primitive
         self.meta = meta
         self.parents = parents  # per argument: the node it came from, None for a constant
         self.args = args  # per argument: its array where a rule reads it, else its node, which has the shape
@@ -83,17 +80,18 @@ class Node:
         self.pulls = pulls  # the gradients to compute: position and rule
         self.scope = scope
         self.requires_grad = True
+        self.retains_grad = self.freed = False
+        self.grad: Array | None = None
+        self.hooks: dict[int, Callable[[Any], Any]] | None = None
+        self.name: str | None = None
+        self.source: str | None = None  # the line of the program, where it was asked for
         self.number = next(clock)
 
     @classmethod
     def leaf(cls, array: Array, version: Version, *, requires_grad: bool = True) -> Node:
         """Make the node of a tensor that was not computed: where gradients are stored."""
-        node = cls.__new__(cls)
-        node.y, node.version, node.requires_grad = array, version, requires_grad
-        node.primitive, node.scope, node.meta, node.pulls = None, None, {}, ()
-        node.parents = node.args = node.versions = ()
-        node.retains_grad = True
-        node.number = next(clock)
+        node = cls(array, version, None, {}, (), (), (), (), None)
+        node.requires_grad, node.retains_grad = requires_grad, True
         return node
 
     def free(self) -> None:

@@ -42,6 +42,23 @@ def test_activations(twins, perceptron, activation, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_large_linear_layers(twins, bias, dtype):
+    def make():
+        rng = np.random.default_rng(3)
+        layers = [nn.Linear(300, 400, bias, dtype=dtype, rng=rng), nn.Linear(400, 3, dtype=dtype, rng=rng)]
+        return nn.Sequential(*layers)
+
+    def data(rng, dtype):
+        return rng.normal(size=(20, 300)).astype(dtype), rng.integers(3, size=20)
+
+    pair = train(twins, make, nn.CrossEntropyLoss(), data, dtype)
+    first = next(op for op in pair.compiled.program.operations if op.name == "matmul")
+    assert first.out.shape == (400, 20)
+    assert first.out.strides[0] > 20 * np.dtype(dtype).itemsize
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "batchmean", "sum"])
 @pytest.mark.parametrize(
     "loss", [nn.QuadraticLoss, nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.BCEWithLogitsLoss, nn.BCELoss]

@@ -116,6 +116,20 @@ def test_linear_as_pytorchs(torch, lead, n, m, bias, seed):
     against_torch(nn.Linear(n, m, bias=bias, dtype=float), torch.nn.Linear(n, m, bias=bias), x, torch)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 33])
+def test_large_linear_layers_multiply_in_the_other_order(rows, bias, dtype):
+    layer = nn.Linear(600, 1100, bias=bias, dtype=dtype)
+    arrays = [p.data.astype(float) for p in layer.parameters()]
+    for x in (RNG.standard_normal((rows, 600)), RNG.standard_normal((600, rows)).T):
+        y = layer(x.astype(dtype))
+        expected = x @ arrays[0].T + (arrays[1] if bias else 0)
+        assert y.dtype == dtype
+        assert y.data.flags.carray
+        np.testing.assert_allclose(y.data, expected, rtol=0, atol=2000 * np.finfo(dtype).eps)
+
+
 def test_linear_without_bias_has_none():
     layer = nn.Linear(2, 3, bias=False)
     assert layer.bias is None
