@@ -1,4 +1,4 @@
-"""Check and time everything in this one process; run.py starts it once per setting of the threads.
+"""Measure everything in this one process; run.py starts it once per setting of the threads.
 
 Writes the result as JSON to standard output, and what it is doing to standard error.
 """
@@ -9,37 +9,26 @@ import argparse
 import json
 import os
 import sys
-from statistics import median, quantiles
 from typing import Any
 
-from benchmarks import agreement, chain, machine, timing
-from benchmarks.implementations import BY_HAND, IMPLEMENTATIONS
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks import building, machine, micrograd_demo, scaling, steps, timing, training
+from benchmarks.workloads import WORKLOADS
 
-ROUNDS, QUICK_ROUNDS = 31, 3
-LONGEST, QUICK_LONGEST = 100_000, 10_000
-
-
-def measure(workload: Workload, rounds: int) -> dict[str, Any]:
-    """Check that all implementations agree, then time them."""
-    makers = {peer.name: peer.trainer() for peer in IMPLEMENTATIONS if peer.present}
-    for name, maker in makers.items():
-        print(f"{workload.name}: checking {name}", file=sys.stderr)
-        agreement.check(workload, makers[BY_HAND.name], maker)
-    print(f"{workload.name}: timing", file=sys.stderr)
-    times = timing.rounds(makers, workload, rounds)
-    return {"name": workload.name, "title": workload.title, "results": summarised(times)}
+SECTIONS = {
+    "micrograd": micrograd_demo.measure,
+    "building": building.measure,
+    "scaling": scaling.measure,
+    "training": training.measure,
+}
+ONE_THREAD = {"micrograd", "building", "scaling"}
+"""What is measured with one thread only: more of them have no part in it."""
+NAMES = [*[workload.name for workload in WORKLOADS], *SECTIONS]
 
 
-def summarised(times: timing.Times) -> dict[str, Any]:
-    """Return medians and quartiles in microseconds, and the median of the rounds' ratios to NumPy by hand."""
-    results = {}
-    for name, seconds in times.items():
-        low, _, high = quantiles(seconds, n=4)
-        ratio = median([s / hand for s, hand in zip(seconds, times[BY_HAND.name], strict=True)])
-        micro = {"us": median(seconds) * 1e6, "low_us": low * 1e6, "high_us": high * 1e6}
-        results[name] = {**micro, "ratio": ratio}
-    return results
+def chosen(only: str | None, threads: str) -> list[str]:
+    """Return the names of what is measured with this setting of the threads."""
+    names = NAMES if only is None else [only]
+    return [name for name in names if threads == "one" or name not in ONE_THREAD]
 
 
 def main() -> None:
@@ -51,13 +40,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads == "one" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # some peers ask for no environment variable
-    result: dict[str, Any] = {"threads": options.threads, "machine": machine.describe(), "workloads": []}
-    for workload in WORKLOADS:
-        if options.only in {None, workload.name}:
-            result["workloads"].append(measure(workload, QUICK_ROUNDS if options.quick else ROUNDS))
-    if options.only in {None, "chain"}:
-        print("chain: timing", file=sys.stderr)
-        result["chain"] = chain.measure(QUICK_LONGEST if options.quick else LONGEST)
+    names = chosen(options.only, options.threads)
+    result: dict[str, Any] = {"threads": options.threads, "machine": machine.describe()}
+    result["workloads"] = [
+        steps.measure(workload, quick=options.quick) for workload in WORKLOADS if workload.name in names
+    ]
+    for name, measured in SECTIONS.items():
+        if name in names:
+            print(f"{name}: timing", file=sys.stderr)
+            timing.settle()
+            result[name] = measured(quick=options.quick)
     json.dump(result, sys.stdout)
 
 

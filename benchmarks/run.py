@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a script finds only what lies beside it
 
 from benchmarks import report  # noqa: E402 - after the path
-from benchmarks.workloads import WORKLOADS  # noqa: E402 - after the path
+from benchmarks.measure import NAMES, chosen  # noqa: E402 - after the path
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -35,16 +35,20 @@ def measured(threads: str, options: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the tables and write the JSON."""
+    """Print the tables, write the JSON, and draw the charts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few rounds: to see that it works")
+    parser.add_argument("--only", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
-    names = [*[workload.name for workload in WORKLOADS], "chain"]
-    parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--charts", type=Path, metavar="FOLDER", help="draw charts into FOLDER (matplotlib)")
     arguments = parser.parse_args()
+    if arguments.charts:
+        from benchmarks import charts  # so that a missing matplotlib is noticed before all measuring
     options = ["--quick"] * arguments.quick + (["--only", arguments.only] if arguments.only else [])
     results: list[dict[str, Any]] = []
     for threads in ("one", "all"):
+        if not chosen(arguments.only, threads):
+            continue
         result = measured(threads, options)
         if not results:
             print(*report.machine_lines(result["machine"]), "", sep="\n")
@@ -52,6 +56,9 @@ def main() -> None:
         print(*report.lines(result), sep="\n", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if arguments.charts:
+        for file in charts.draw(results, arguments.charts):
+            print(f"drawn: {file}")
 
 
 if __name__ == "__main__":

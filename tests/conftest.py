@@ -16,7 +16,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
-OUTSIDE = {"dot", "browser", "mnist", "torch"}
+OUTSIDE = {"dot", "browser", "mnist", "torch", "numba"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
@@ -87,6 +87,14 @@ def torch() -> ModuleType:
     if not importlib.util.find_spec("torch"):
         absent("torch", "PyTorch is not installed (pip install torch)")
     return importlib.import_module("torch")
+
+
+@pytest.fixture(scope="session")
+def needs_numba() -> ModuleType:
+    """Return Numba, which makes machine code of kernels."""
+    if not importlib.util.find_spec("numba"):
+        absent("numba", "Numba is not installed (pip install 'microgradnet[fast]')")
+    return importlib.import_module("numba")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

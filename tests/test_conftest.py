@@ -55,7 +55,7 @@ def test_an_absent_thing_fails_where_it_is_required(run_with, tmp_path):
 def test_a_misspelt_requirement_is_refused(run_with):
     status, shown = run_with(MICROGRADNET_REQUIRE="minst")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert "MICROGRADNET_REQUIRE names minst; it knows browser, dot, mnist, torch" in shown
+    assert "MICROGRADNET_REQUIRE names minst; it knows browser, dot, mnist, numba, torch" in shown
 
 
 def test_numpy_warnings_are_errors():

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delta": set(),
     "viz": ENGINE | {"html_table"},
     "checking": FRAMEWORK | {"gradients", "delta"},
-    "compiler": FRAMEWORK,
+    "compiler": FRAMEWORK | {"datasets"},  # where the user's cache is
     "train": FRAMEWORK | {"compiler", "serialization", "datasets", "html_table"},
     "lab": TOP | {"gradients", "html_table"},
     "testing": TOP | {"gradients"},
@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Packages of the extras: imported where they are used, so that the rest works without them.
 EXTRAS = {"pooch", "tqdm", "rich", "matplotlib", "sklearn", "PIL", "safetensors", "onnx", "IPython"}
+EXTRAS |= {"numba", "llvmlite"}
 
 
 class Import(NamedTuple):

@@ -11,21 +11,6 @@ if TYPE_CHECKING:
     from benchmarks.workloads import Array, Workload
 
 
-def _quadratic_loss(weights: Any, x: Any, y: Any) -> Any:
-    w1, b1, w2, b2 = weights
-    a = _sigmoid(_sigmoid(x @ w1.T + b1) @ w2.T + b2)
-    return np.sum((a - y) ** 2) * (0.5 / len(x))
-
-
-def _cross_entropy(weights: Any, x: Any, y: Any) -> Any:
-    w1, b1, w2, b2, w3, b3 = weights
-    a1 = np.maximum(x @ w1.T + b1, 0)
-    a2 = np.maximum(a1 @ w2.T + b2, 0)
-    z = a2 @ w3.T + b3
-    z = z - np.max(z, axis=1, keepdims=True)
-    return np.mean(np.log(np.sum(np.exp(z), axis=1)) - z[np.arange(len(x)), y])
-
-
 def _sigmoid(z: Any) -> Any:
     return 1 / (1 + np.exp(-z))
 
@@ -35,15 +20,39 @@ class Trainer:
 
     def __init__(self, workload: Workload) -> None:
         self._weights = workload.weights()
-        self._rate = workload.rate
-        self._gradient = value_and_grad(_quadratic_loss if workload.loss == "quadratic" else _cross_entropy)
+        self._velocities = [np.zeros_like(w) for w in self._weights]
+        self._rng = np.random.default_rng(0)
+        self._workload = workload
+        self._layers = workload.layers()
+        self._gradient = value_and_grad(self._loss)
         self.batches = workload.batches()
+
+    def _loss(self, weights: Any, x: Any, y: Any) -> Any:
+        given = iter(weights)
+        for kind, *sizes in self._layers:
+            if kind == "linear":
+                x = x @ next(given).T + next(given)
+            elif kind == "dropout":
+                x = x * self._mask(x.shape, sizes[0])
+            else:
+                x = _sigmoid(x) if kind == "sigmoid" else np.maximum(x, 0)
+        if self._workload.loss == "quadratic":
+            return np.sum((x - y) ** 2) * (0.5 / len(x))
+        z = x - np.max(x, axis=1, keepdims=True)
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - z[np.arange(len(x)), y])
+
+    def _mask(self, shape: Any, p: float) -> Array:
+        return (self._rng.random(shape, np.float32) >= p) * np.float32(1 / (1 - p))
 
     def step(self, x: Array, y: Array) -> Any:
         """Train on one batch and return the loss."""
         loss, gradients = self._gradient(self._weights, x, y)
-        for w, g in zip(self._weights, gradients, strict=True):
-            w -= self._rate * g  # noqa: PLW2901 - in place
+        rate, momentum = self._workload.rate, self._workload.momentum
+        for w, v, g in zip(self._weights, self._velocities, gradients, strict=True):
+            if momentum:
+                v *= momentum  # noqa: PLW2901 - in place
+                v += g  # noqa: PLW2901 - in place
+            w -= rate * (v if momentum else g)  # noqa: PLW2901 - in place
         return loss
 
     def weights(self) -> list[Array]:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.workloads import KERNEL, POOL
 from microgradnet import nn, optim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.workloads import Array, Workload
+
+LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "linear": nn.Linear,
+    "conv": lambda n, m: nn.Conv2d(n, m, KERNEL),
+    "pool": lambda: nn.MaxPool2d(POOL),
+    "flatten": nn.Flatten,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "dropout": nn.Dropout,
+}
 
 
 class Trainer:
     """The network as a module."""
 
     def __init__(self, workload: Workload) -> None:
-        layers: list[nn.Module] = []
-        for n, m in zip(workload.sizes, workload.sizes[1:], strict=False):
-            layers += [nn.Linear(n, m), nn.Sigmoid() if workload.activation == "sigmoid" else nn.ReLU()]
-        if workload.activation == "relu":
-            layers.pop()  # the outputs are logits
-        self._model = nn.Sequential(*layers)
+        self._model = nn.Sequential(*[LAYERS[kind](*given) for kind, *given in workload.layers()])
         for parameter, array in zip(self._model.parameters(), workload.weights(), strict=True):
             parameter.data = array
         self._loss_fn = nn.QuadraticLoss() if workload.loss == "quadratic" else nn.CrossEntropyLoss()
-        self._optimizer = optim.SGD(self._model.parameters(), lr=workload.rate)
+        self._optimizer = optim.SGD(self._model.parameters(), lr=workload.rate, momentum=workload.momentum)
         self.batches = workload.batches()
 
     def step(self, x: Array, y: Array) -> Any:

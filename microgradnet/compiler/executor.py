@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradnet import ops
+from microgradnet.compiler.kernels import KernelText, Table
+from microgradnet.compiler.machine_code import compiled
 from microgradnet.compiler.memory import LINE, STATIC, Memory, bound
 from microgradnet.compiler.program import Operation, Program, Slot, Storage
+from microgradnet.compiler.tracing import laid_out
 from microgradnet.graph import clock, last_write
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from microgradnet.compiler.fusion import Kernel
     from microgradnet.graph import Array
 
 
@@ -61,7 +65,7 @@ class Writer:
         source = f"{head}\n        {body}\n    return run\n"
         scope: dict[str, Any] = {}
         exec(compile(source, "<compiled step>", "exec"), scope)  # noqa: S102 - our own text: names and calls
-        made: Callable[..., Any] = scope["make"](**self.names)
+        made: Callable[..., Any] = scope["make"](*self.names.values())  # by name it would be quadratic
         made.__doc__ = source
         return made
 
@@ -85,10 +89,19 @@ class Executor:
         self.numbers = {slot: array for slot, array in self.arrays.items() if slot.kind == "number"}
         guards(self.writer, self.arrays)
         self._entry()
+        self._makers = {op.out: op for op in program.operations}
+        self._table = Table()
+        self._kernels: list[KernelText] = []
+        last = {op.kernel: op for op in program.operations}
         for op in program.operations:
-            self._emit(op)
+            if op.kind != "fused" and not op.in_registers:
+                self._emit(op)
+            if op.kernel is not None and last[op.kernel] is op:
+                self._launch(op.kernel)
         self._exit()
+        self._load_kernels()
         self.run = self.writer.function(", ".join([f"t{slot.source}" for slot in program.arguments]) or "")
+        vars(self.run)["memory"] = self._addresses, self._table  # which no object that it names may hold
 
     def _given(self) -> list[Slot]:
         """Return every slot whose memory is known before the program runs, storages with tensors first."""
@@ -123,6 +136,8 @@ class Executor:
             array = slot.source._array
         elif slot.kind == "constant":
             array = slot.source
+            if not array.shape:  # a name for each of many equal numbers would make Python's compiler slow
+                array = self._same_object((array.dtype, array.tobytes()), lambda: slot.source)
         elif slot.kind == "number":
             array = np.array(slot.value, slot.dtype)
         elif slot.kind in {"argument", "gradient"}:
@@ -197,6 +212,38 @@ class Executor:
             lines.append(f"{self._local(op.out)} = {call}")
         else:
             lines.append(f"{self._local(op.out)} = {self.writer.name(np.asarray, 'f')}({call})")
+
+    def _launch(self, kernel: Kernel) -> None:
+        """Write the call of a kernel; what differs by call is given to it where its layout is certain."""
+        for slot in kernel.arguments:
+            if slot not in self.arrays and slot not in kernel.registers and not self._certain(slot):
+                made = self._text(slot)
+                self.arrays[slot] = laid_out(slot.shape, slot.dtype, slot.strides)
+                copy = self.writer.name(np.copyto, "f")
+                self.writer.lines.append(f"{copy}({self._text(slot)}, {made}, 'unsafe')")
+        text = KernelText(kernel, self.arrays, self._table)
+        self._kernels.append(text)
+        name = f"kernel{kernel.number}"
+        self.writer.names |= {name: None, "table": None}
+        self.writer.lines.append(f"{name}({', '.join(['table', *map(self._text, text.varying)])})")
+
+    def _certain(self, slot: Slot) -> bool:
+        """Whether an array has the slot's strides in every call: of arguments they are compared."""
+        maker = self._makers.get(slot)
+        if maker is None:
+            return slot.kind == "argument"
+        if maker.kind == "view":
+            return all(self._certain(owner) for owner in maker.slots)
+        return maker.kind == "random" and slot.contiguous
+
+    def _load_kernels(self) -> None:
+        """Put the machine code in the place of the kernels' names."""
+        self._addresses = self._table.filled()
+        if self._kernels:
+            self.writer.names["table"] = int(self._addresses.ctypes.data)
+            functions = compiled(tuple([str(text) for text in self._kernels]))
+            for text, function in zip(self._kernels, functions, strict=True):
+                self.writer.names[f"kernel{text.kernel.number}"] = function
 
     def _suspicion(self, op: Operation, arg: str) -> str:
         """Return a quick question before a check: of integers that must lie in 0 … n − 1, one is too large.

@@ -19,14 +19,14 @@ MAKES_MEMORY = {"ufunc", "reduce", "dot", "copy"}
 """Kinds of operations that write where they are told to."""
 
 
-def flatten_updates(program: Program, tail: list[Operation]) -> list[Operation]:
+def flatten_updates(program: Program, tail: list[Operation], block: int = BLOCK) -> list[Operation]:
     """Replace elementwise operations that are alike, one for each parameter, by operations on all at once.
 
     They go through the memory block by block, all operations on a block before the next: it stays in the
     cache. Returns the new tail.
     """
     groups: dict[Any, list[tuple[Value, Slot]]] = {}
-    plan = _Plan(program, tail)
+    plan = _Plan(program, tail, block)
     for tensor, slot in program.stores:
         key = plan.signature(tensor, slot)
         if key is not None:
@@ -64,8 +64,8 @@ def _together(
 
 
 class _Plan:
-    def __init__(self, program: Program, tail: list[Operation]) -> None:
-        self.program = program
+    def __init__(self, program: Program, tail: list[Operation], block: int) -> None:
+        self.program, self.block = program, block
         self.made = {op.out: op for op in tail}
         self.makers = {op.out: op for op in program.operations if op.out is not None}
         self.readers = program.readers()
@@ -146,8 +146,8 @@ class _Plan:
         if order is None:
             return
         size = sum([slot.size for _, slot in groups[0]])
-        for start in range(0, size, BLOCK):
-            self._block(order, flat, groups, start, min(start + BLOCK, size))
+        for start in range(0, size, self.block):
+            self._block(order, flat, groups, start, min(start + self.block, size))
             self.blocks += 1
         for slots, storage in flat.items():
             if slots[0].kind == "result":

@@ -37,7 +37,8 @@ class Builder:
         """Append a kernel and return the slot of its result."""
         if kind == "ufunc":
             args = self._numbers_as_arrays(args)
-        op = Operation(name, kind, function, args, meta, None)
+        shares = tuple([arg for arg in args if isinstance(arg, Slot)]) if kind == "view" else ()
+        op = Operation(name, kind, function, args, meta, None, shares)
         values = [arg.value if isinstance(arg, Slot) else arg for arg in args]
         op.out = Slot.of("result", np.asarray(op(*values)))
         self.operations.append(op)
@@ -86,15 +87,18 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1)
 
 
-def _product(x: Any, w: Any) -> Any:
+def product(x: Any, w: Any) -> Any:
+    """Return x·w, of matrices or of two rows."""
     return x.dot(w)
 
 
-def _finite_or_0(x: Any) -> Any:
+def finite_or_0(x: Any) -> Any:
+    """Return x, 0 where it is infinite or NaN."""
     return np.where(np.isfinite(x), x, 0.0)
 
 
-def _not_0(x: Any) -> Any:
+def not_0(x: Any) -> Any:
+    """Return x, 1 where it is 0."""
     return np.where(x == 0, 1.0, x)
 
 
@@ -145,7 +149,7 @@ def _linear(b: Builder, x: Slot, w: Slot, *bias: Slot) -> Slot:
 
 
 def _dot(b: Builder, x: Slot, w: Slot) -> Slot:
-    return b.add("dot", "dot", _product, x, w)
+    return b.add("dot", "dot", product, x, w)
 
 
 def _sum(b: Builder, x: Slot, *, axis: Any, keepdims: bool) -> Slot:
@@ -160,7 +164,7 @@ def _mean(b: Builder, x: Slot, *, axis: Any, keepdims: bool) -> Slot:
 def _squared_error(b: Builder, a: Any, y: Any, *, scale: float) -> Slot:
     d = b.ufunc(np.subtract, a, y)
     row = b.add("reshape", "view", _flat, d)
-    return b.add("mul", "scalar", operator.mul, b.add("dot", "scalar", _product, row, row), scale)
+    return b.add("mul", "scalar", operator.mul, b.add("dot", "scalar", product, row, row), scale)
 
 
 def _sum_rows(b: Builder, x: Slot) -> Slot:
@@ -169,11 +173,11 @@ def _sum_rows(b: Builder, x: Slot) -> Slot:
 
 def _finite_max(b: Builder, x: Slot, axis: Any) -> Slot:
     top = b.add("max", "reduce", np.maximum.reduce, x, axis=axis, keepdims=True)
-    return b.add("finite_or_0", "call", _finite_or_0, top)
+    return b.add("finite_or_0", "call", finite_or_0, top)
 
 
 def _not_zero(b: Builder, total: Slot) -> Slot:
-    return b.add("not_0", "call", _not_0, total)
+    return b.add("not_0", "call", not_0, total)
 
 
 def _softmax(b: Builder, x: Slot, *, axis: Any) -> Slot:

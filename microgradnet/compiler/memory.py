@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from microgradnet.compiler.program import Operation, Program, Slot, Storage
     from microgradnet.graph import Array, Value
 
-STATIC = {"ufunc", "reduce", "dot", "copy"}
+STATIC = {"ufunc", "reduce", "dot", "copy", "fused"}
 """Kinds of operations whose result lies where we say."""
 LINE = 64
 """Buffers begin at multiples of a cache line."""
@@ -26,7 +27,7 @@ class Memory:
         self.offsets: dict[Slot, int] = {}
         """Where in the buffer a result lies."""
         self.size = 0
-        self._free: dict[int, list[int]] = {}
+        self._free: list[tuple[int, int]] = []  # offset and length, by offset; no two touch
         self._held: dict[Slot, tuple[int, int]] = {}
         self._owned_by = owners(program.operations)
         spans = lifetimes(program.operations, program.outputs)
@@ -36,36 +37,49 @@ class Memory:
             over.setdefault(stop, []).append(slot)
         given = [slot for _, slot in program.gradients if slot is not None]
         lasting = {owner for slot in given for owner in self._owned_by.get(slot, (slot,))}
+        ends = _ends(program.operations)
         for i, op in enumerate(program.operations):
-            if op.out is not None and op.kind in STATIC and op.out.storage is None:
-                taken = self._in_place(op, i)
+            if op.out is not None and op.kind in STATIC and op.out.storage is None and not op.in_registers:
+                taken = self._in_place(op, ends[i])
                 place = self._held.pop(taken) if taken else self._place(op.out, own=op.out in lasting)
                 self._held[op.out] = place
                 self.offsets[op.out] = place[0]
             for slot in over.get(i, []):
                 if slot in self._held and slot not in lasting:
-                    offset, room = self._held.pop(slot)
-                    self._free.setdefault(room, []).append(offset)
+                    self._release(*self._held.pop(slot))
 
     def _place(self, out: Slot, *, own: bool) -> tuple[int, int]:
-        """Return offset and length of memory for a result: the smallest free piece, or a new one."""
+        """Return offset and length of memory for a result: the smallest free piece, or more at the end."""
         room = max(-(-out.nbytes // LINE) * LINE, LINE)
-        fitting = [] if own else [n for n, offsets in self._free.items() if n >= room and offsets]
-        if not fitting:
-            self.size += room
-            return self.size - room, room
-        found = min(fitting)
-        offset = self._free[found].pop()
-        if found > room:  # what is left of it
-            self._free.setdefault(found - room, []).append(offset + room)
+        fitting = [] if own else [piece for piece in self._free if piece[1] >= room]
+        if fitting:
+            offset, length = min(fitting, key=lambda piece: piece[1])
+            self._free.remove((offset, length))
+            if length > room:
+                insort(self._free, (offset + room, length - room))
+            return offset, room
+        last = self._free[-1] if self._free and not own else (0, 0)
+        offset = self._free.pop()[0] if sum(last) == self.size > 0 else self.size
+        self.size = offset + room
         return offset, room
+
+    def _release(self, offset: int, length: int) -> None:
+        """Take memory back, and join it with what is free on either side."""
+        i = bisect(self._free, (offset, length))
+        if i < len(self._free) and self._free[i][0] == offset + length:
+            length += self._free.pop(i)[1]
+        if i and sum(self._free[i - 1]) == offset:
+            offset, before = self._free.pop(i - 1)
+            length += before
+        insort(self._free, (offset, length))
 
     def _in_place(self, op: Operation, i: int) -> Slot | None:
         """Return the argument whose memory an elementwise operation may take over."""
-        if not op.elementwise or op.out is None:
+        if op.out is None or not (op.elementwise or op.kernel is not None):
             return None
-        for arg in op.slots:
-            if arg in self._held and self._last[arg] == i and arg.like(op.out):
+        for arg in op.slots if op.kernel is None else op.kernel.arguments:
+            free = arg in self._held and self._last[arg] == i and arg.like(op.out)
+            if free and (op.kernel is None or op.kernel.replaces(op.out, arg)):
                 return arg
         return None
 
@@ -122,16 +136,23 @@ def lifetimes(operations: list[Operation], kept: list[Slot]) -> list[tuple[int, 
     """Return, for each result with memory of its own, when it is made, when it is read last, and its slot."""
     owned_by = owners(operations)
     last: dict[Slot, int] = {}
+    ends = _ends(operations)
     for i, op in enumerate(operations):
         for slot in op.slots:
-            last.update(dict.fromkeys(owned_by.get(slot, (slot,)), i))
+            last.update(dict.fromkeys(owned_by.get(slot, (slot,)), ends[i]))
     for slot in kept:
         last.update(dict.fromkeys(owned_by.get(slot, (slot,)), len(operations)))
     return [
-        (i, last.get(op.out, i), op.out)
+        (i, last.get(op.out, ends[i]), op.out)
         for i, op in enumerate(operations)
         if op.out is not None and op.out not in owned_by
     ]
+
+
+def _ends(operations: list[Operation]) -> list[int]:
+    """Return when each operation has ended: those of a kernel end with its last one."""
+    last = {op.kernel: i for i, op in enumerate(operations)}
+    return [i if op.kernel is None else last[op.kernel] for i, op in enumerate(operations)]
 
 
 def _peak(spans: list[tuple[int, int, Slot]], end: int) -> int:

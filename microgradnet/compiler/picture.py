@@ -86,6 +86,8 @@ def _memory(op: Operation, offsets: dict[Slot, int], regions: dict[object, int])
     """Say where a result lies."""
     if op.out is None:
         return "a check"
+    if op.in_registers:
+        return "registers"
     if op.out.storage is not None:
         storage, start = op.out.storage
         region = regions.setdefault(storage, len(regions))

@@ -178,11 +178,20 @@ class Program:
             return numbers[x]
 
         lines = [f"{name(slot)} = argument {slot.source}: {_typed(slot)}" for slot in self.arguments]
+        kernel = None
         for op in self.operations:
+            if op.kernel is not kernel and op.kernel is not None:
+                lines.append(f"kernel {op.kernel.number}:")
+            kernel = op.kernel
             args = [name(arg) for arg in op.args]
             args += [f"{key}={_short(value)}" for key, value in op.meta.items()]
             call = f"{op.name}({', '.join(args)})"
-            lines.append(f"check {call}" if op.out is None else f"{name(op.out)} = {call}: {_typed(op.out)}")
+            if op.out is None:
+                lines.append(f"check {call}")
+                continue
+            inside = "" if kernel is None else "    "
+            where = " in registers" if op.in_registers else ""
+            lines.append(f"{inside}{name(op.out)} = {call}: {_typed(op.out)}{where}")
         for tensor, slot in self.stores:
             lines.append(f"store {name(slot)} in {self.called(tensor)}")
         lines += [f"gradient of {self.called(node)}: {name(slot)}" for node, slot in self.gradients]

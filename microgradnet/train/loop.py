@@ -42,7 +42,7 @@ def epochs(
     metrics: Metrics = (),
     rng: Seed = None,
     on_batch: Callable[[Batch], None] | None = None,
-    compile: bool = False,
+    compile: bool | str = False,
 ) -> Iterator[Record]:
     """Train, yielding a Record after every epoch (endlessly without ``epochs``).
 
@@ -52,7 +52,7 @@ def epochs(
     after every step, while the gradients that it used are still in ``.grad``; ``train.Watch`` collects norms
     there. The model is in training mode only while it trains, in evaluation mode while it is validated,
     and as it was whenever a record is yielded. With ``compile`` the step is recorded once and replayed
-    (``mg.compile``): the same numbers, sooner.
+    (``mg.compile``): the same numbers, sooner. ``compile="numba"`` names its backend.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def fit(
     progress: bool | None = None,
     on_batch: Callable[[Batch], None] | None = None,
     on_epoch: Callable[[History], None] | None = None,
-    compile: bool = False,
+    compile: bool | str = False,
 ) -> History:
     """Train for ``epochs`` epochs and return the History. See ``train.epochs`` for what both take.
 

@@ -33,11 +33,12 @@ _finite = Primitive("finite", _checked, lambda g, _y, _loss: g)
 class Step:
     """The step as a function of a batch; it updates only where the loss is finite, else: DivergedError."""
 
-    def __init__(self, model: Module, loss_fn: Any, optimizer: Optimizer, *, compiled: bool) -> None:
+    def __init__(self, model: Module, loss_fn: Any, optimizer: Optimizer, *, compiled: bool | str) -> None:
         self._model = model
         self._loss_fn = loss_fn
         self._optimizer = optimizer
-        self._compiled = compile(self._whole) if compiled else None
+        backend = "numpy" if compiled is True else str(compiled)
+        self._compiled = compile(self._whole, backend=backend) if compiled else None
 
     def __call__(self, x: Any, y: Any, epoch: int, step: int) -> tuple[float, Any]:
         """Take the step; return the loss and the model's output."""

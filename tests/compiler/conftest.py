@@ -1,6 +1,7 @@
 """What the tests of the compiler share: two equal trainings, one eager and one compiled, in lock step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import microgradnet as mg
 from microgradnet import nn, optim
+from microgradnet.compiler import machine_code
 
 
 class Twins:
@@ -66,6 +68,15 @@ class Twins:
 def same(a: Any, b: Any) -> bool:
     """Whether two arrays are equal to the last bit, with dtype and shape."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture(scope="session")
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Have machine code kept in a folder of the test run's own; return it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine_code, "cache_dir", lambda: folder)
+        yield folder / "kernels"
 
 
 @pytest.fixture

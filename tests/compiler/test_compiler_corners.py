@@ -254,3 +254,21 @@ def test_a_long_program():
     x = np.ones(4)
     for _ in range(3):
         assert (compiled(x).data == chain(x).data).all()
+
+
+def test_equal_numbers_are_one_object():
+    """Each would be one more name in the function that is generated, and many are slow to compile."""
+
+    def chain(x):
+        y = mg.Tensor(x)
+        for _ in range(5):
+            y = y * 0.999 + 0.5
+        return y
+
+    compiled = mg.compile(chain)
+    compiled(X)
+    compiled(X)
+    executor: Any = compiled._variants[0].executor
+    named = executor.writer.names.values()
+    numbers = [thing.item() for thing in named if isinstance(thing, np.ndarray) and not thing.shape]
+    assert sorted(numbers) == pytest.approx([0.5, 0.999])
