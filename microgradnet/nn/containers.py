@@ -50,6 +50,12 @@ class Sequential(Module):
         rest = [(name, value) for name, value in super()._attributes() if name != "layers"]
         return [*[(str(i), layer) for i, layer in enumerate(self.layers)], *rest]
 
+    def _dtype(self) -> np.dtype[Any] | None:
+        for layer in self.layers:
+            if (dtype := layer._dtype()) is not None:  # noqa: SLF001 - of another module
+                return dtype
+        return super()._dtype()
+
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
         for layer in self.layers:

@@ -53,6 +53,9 @@ class Linear(Module):
             bound = 1 / math.sqrt(in_features)
             init.uniform_(self.bias, -bound, bound, rng=rng)
 
+    def _dtype(self) -> np.dtype[Any]:
+        return self.weight._array.dtype
+
     def forward(self, x: Any) -> Any:
         """Return x·wᵀ + b."""
         return F.linear(x, self.weight, self.bias)

@@ -78,9 +78,13 @@ class Module:
 
     def _received(self, inputs: Iterable[Any]) -> tuple[Any, ...]:
         """Make tensors of arrays and lists of numbers, in the dtype of the parameters where floating."""
-        first = _first_parameter(self, set())
-        dtype = None if first is None else first._array.dtype
+        dtype = self._dtype()
         return tuple([self._tensor(x, dtype) for x in inputs])
+
+    def _dtype(self) -> np.dtype[Any] | None:
+        """Return the dtype of the parameter that the walk meets first; a layer that knows it is quicker."""
+        first = _first_parameter(self, set())
+        return None if first is None else first._array.dtype
 
     def _tensor(self, x: Any, dtype: np.dtype[Any] | None) -> Any:
         if type(x) is np.ndarray and x.dtype is dtype:
