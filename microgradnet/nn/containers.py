@@ -11,6 +11,7 @@ from microgradnet.nn.module import Module
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from typing_extensions import Self
 
 
