@@ -2,17 +2,18 @@
 
 Every product is x·wᵀ of a layer, δᵀ·x for its weight, or δ·w for the layer below. Data and weights lie in
 memory as all implementations get them, row by row. An array that a step makes itself (an activation, a δ, a
-gradient) may lie row by row or column by column: each product is tried in all these ways beforehand, and
-takes the fastest, even where one product would have the array differently than the next. So it is a lower
-bound for steps that multiply with this BLAS, which none need reach.
+gradient) may lie row by row or column by column, and a result may have gaps between its rows: each product is
+tried in all these ways beforehand, by NumPy's ``dot`` and ``matmul``, and takes the fastest, even where one
+product would have the array differently than the next. So it is a lower bound for steps that multiply with
+this BLAS, which none need reach.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise, product
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
     from benchmarks.workloads import Array, Workload
 
+    Way: TypeAlias = tuple[Callable[[Array, Array], Array], Array, Array]
+
 FLOOR, TITLE = "floor", "the matrix products alone"
 TRIALS, TRIAL_SECONDS = 7, 2e-3
+GAP = 16
+"""Elements between two rows: a cache line, so that the elements of a column do not evict each other."""
 
 
 class Product(NamedTuple):
@@ -58,23 +63,22 @@ class Trainer:
 
     def step(self, x: Array, y: Array) -> None:
         """Make all products, of numbers that do not matter."""
-        for dot, b, out in self._calls:
-            dot(b, out)
+        for multiply, b, out in self._calls:
+            multiply(b, out)
 
 
 @cache
-def fastest(workload: Workload) -> list[tuple[Callable[[Array, Array], Array], Array, Array]]:
-    """Return for each product the call that took the least time: a.dot, b, out."""
-    calls = []
-    for asked in products(workload):
-        least = min(_ways(asked), key=lambda arrays: _seconds(*arrays))
-        a, b, out = least
-        calls.append((a.dot, b, out))
-    return calls
+def fastest(workload: Workload) -> list[Way]:
+    """Return for each product the call that took the least time."""
+    return [min(_ways(asked), key=lambda way: _seconds(*way)) for asked in products(workload)]
 
 
-def _ways(asked: Product) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield a, b and the array of the result in each order of memory; NumPy wants the last row by row."""
+def _ways(asked: Product) -> Iterator[Way]:
+    """Yield what multiplies with a, b and the array of the result, in each order of memory.
+
+    NumPy wants the result row by row; ``dot``, which is quicker to call but clears the result first, also
+    without gaps.
+    """
     rng = np.random.default_rng(3)
     orders = []
     for name, shape in (("a", asked.a), ("b", asked.b)):
@@ -83,21 +87,24 @@ def _ways(asked: Product) -> Iterator[tuple[Array, Array, Array]]:
         first = by_columns if asked.transposed == name else by_rows
         other = by_rows if asked.transposed == name else by_columns
         orders.append([first] if name in asked.given else [first, other])
-    for a, b in product(*orders):
-        yield a, b, np.empty((len(a), b.shape[1]), np.float32)
-        yield b.T, a.T, np.empty((b.shape[1], len(a)), np.float32)
+    for left, right in product(*orders):
+        for a, b in ((left, right), (right.T, left.T)):
+            rows, columns = len(a), b.shape[1]
+            yield a.dot, b, np.empty((rows, columns), np.float32)
+            yield partial(np.matmul, a), b, np.empty((rows, columns), np.float32)
+            yield partial(np.matmul, a), b, np.empty((rows, columns + GAP), np.float32)[:, :columns]
 
 
-def _seconds(a: Array, b: Array, out: Array) -> float:
+def _seconds(multiply: Callable[[Array, Array], Array], b: Array, out: Array) -> float:
     """Return the shortest time of a call among some short loops."""
     start = perf_counter()
-    a.dot(b, out)
+    multiply(b, out)
     once = max(perf_counter() - start, 1e-7)
     count = max(int(TRIAL_SECONDS / once), 1)
     times = []
     for _ in range(TRIALS):
         start = perf_counter()
         for _ in range(count):
-            a.dot(b, out)
+            multiply(b, out)
         times.append((perf_counter() - start) / count)
     return min(times)

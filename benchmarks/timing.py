@@ -70,8 +70,13 @@ def quartiles(seconds: list[float]) -> dict[str, float]:
     return {"us": median(seconds) * 1e6, "low_us": low * 1e6, "high_us": high * 1e6}
 
 
-def call_seconds(call: Callable[[], object], seconds: float, least: int = 3) -> float:
-    """Return the median time of calls that take about ``seconds`` in all, ``least`` of them at the least."""
+def call_seconds(call: Callable[[], object], seconds: float) -> float:
+    """Return the median time of calls that take about ``seconds`` in all."""
+    return median(call_times(call, seconds))
+
+
+def call_times(call: Callable[[], object], seconds: float, least: int = 3) -> list[float]:
+    """Return the times of calls that take about ``seconds`` in all, ``least`` of them at the least."""
     call()
     times: list[float] = []
     end = perf_counter() + seconds
@@ -79,4 +84,4 @@ def call_seconds(call: Callable[[], object], seconds: float, least: int = 3) -> 
         start = perf_counter()
         call()
         times.append(perf_counter() - start)
-    return median(times)
+    return times

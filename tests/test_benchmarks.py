@@ -257,11 +257,13 @@ def test_the_floor_has_the_products_of_a_step():
 def test_a_product_of_the_floor_is_the_same_in_every_order_of_memory():
     for asked in floor.products(small(NIELSEN)):
         ways = list(floor._ways(asked))
-        assert len(ways) == 2 ** (3 - len(asked.given))
-        for a, b, out in ways:
-            assert (*a.shape, b.shape[1]) in {(*asked.a, asked.b[1]), (asked.b[1], *asked.a[::-1])}
-            a.dot(b, out)
-            assert np.allclose(out, a @ b)
+        assert len(ways) == 3 * 2 ** (3 - len(asked.given))
+        rng = np.random.default_rng(3)
+        expected = rng.random(asked.a, np.float32) @ rng.random(asked.b, np.float32)
+        for multiply, b, out in ways:
+            multiply(b, out)
+            assert np.allclose(out if out.shape == expected.shape else out.T, expected)
+        assert sum(out.flags.contiguous for _, _, out in ways) * 3 == 2 * len(ways)
 
 
 def test_the_floor_is_timed_like_a_step():
@@ -415,6 +417,15 @@ def test_building_a_step_takes_time_and_its_memory_is_counted():
         assert 2 * parameters <= building.peak_bytes(ours, workload) <= 6 * parameters
 
 
+@pytest.mark.usefixtures("needs_numba")
+def test_the_second_process_finds_the_machine_code_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))  # is for others
+    workload = replace(small(NIELSEN), sizes=(12, 7, 10))
+    first, second = building.process_seconds(workload)
+    assert 0 < second < 0.75 * first
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_that_a_step_takes_for_a_moment_is_counted():
     class Hungry:
         def __init__(self, workload):
@@ -461,11 +472,26 @@ def test_both_trainings_take_the_same_way(torch):
     assert ours.right() > 30
 
 
-def test_without_mnist_the_training_says_what_to_do(monkeypatch):
+@pytest.mark.parametrize("named", [False, True])
+def test_without_mnist_the_training_says_what_to_do(monkeypatch, tmp_path, named):
+    monkeypatch.setattr("microgradnet.datasets.locate.cache_dir", lambda: tmp_path / "cache")
     monkeypatch.delenv("MICROGRADNET_DATA", raising=False)
-    found = training.measure(quick=True)
-    lines = list(report.training_lines(found, "one"))
-    assert lines[1].startswith("  skipped: set $MICROGRADNET_DATA to the folder that has MNIST's four files")
+    if named:
+        monkeypatch.setenv("MICROGRADNET_DATA", str(tmp_path))
+    _, *lines = report.training_lines(training.measure(quick=True), "one")
+    wanted = "set $MICROGRADNET_DATA to the folder that has MNIST's four files, in itself or in mnist/"
+    assert lines == [f"  skipped: {wanted}"]
+
+
+def test_damaged_mnist_is_named(monkeypatch, tmp_path):
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (tmp_path / f"{part}-{kind}-ubyte").write_bytes(b"<html>")
+    monkeypatch.setenv("MICROGRADNET_DATA", str(tmp_path))
+    _, *lines = report.training_lines(training.measure(quick=True), "one")
+    (line,) = lines
+    assert line.startswith(f"  skipped: {tmp_path}")
+    assert line.endswith("found a web page (HTML)")
 
 
 def test_each_name_is_measured_and_some_with_one_thread_only():

@@ -12,7 +12,6 @@ from microgradnet.compiler.kernels import KernelText, Table
 from microgradnet.compiler.machine_code import compiled
 from microgradnet.compiler.memory import LINE, STATIC, Memory, bound
 from microgradnet.compiler.program import Operation, Program, Slot, Storage
-from microgradnet.compiler.tracing import laid_out
 from microgradnet.graph import clock, last_write
 from microgradnet.tensor import Tensor
 
@@ -68,6 +67,12 @@ class Writer:
         made: Callable[..., Any] = scope["make"](*self.names.values())  # by name it would be quadratic
         made.__doc__ = source
         return made
+
+
+def _memory(slot: Slot) -> Array:
+    """Return an uninitialised array with the strides of a slot, with all their gaps and directions."""
+    low = sum([(n - 1) * step for n, step in zip(slot.shape, slot.strides, strict=True) if step < 0])
+    return np.ndarray(slot.shape, slot.dtype, np.empty(slot.nbytes, np.uint8), -low, slot.strides)
 
 
 class Executor:
@@ -162,7 +167,9 @@ class Executor:
             if x in self.arrays:
                 return self.writer.name(self.arrays[x], "a")
             return f"x{x.source}" if x.kind == "argument" else self._local(x)
-        if x is None or isinstance(x, (bool, int, str)) or (isinstance(x, float) and np.isfinite(x)):
+        if x is None or isinstance(x, (bool, int, str)):
+            return repr(x)
+        if type(x) is float and np.isfinite(x):  # np.float64 is a float, too, which takes part in promotion
             return repr(x)
         return self.writer.name(x, "s")
 
@@ -218,7 +225,7 @@ class Executor:
         for slot in kernel.arguments:
             if slot not in self.arrays and slot not in kernel.registers and not self._certain(slot):
                 made = self._text(slot)
-                self.arrays[slot] = laid_out(slot.shape, slot.dtype, slot.strides)
+                self.arrays[slot] = _memory(slot)
                 copy = self.writer.name(np.copyto, "f")
                 self.writer.lines.append(f"{copy}({self._text(slot)}, {made}, 'unsafe')")
         text = KernelText(kernel, self.arrays, self._table)

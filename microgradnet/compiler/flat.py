@@ -74,6 +74,8 @@ class _Plan:
         self.operations: list[Operation] = []
         self.replaced: set[Operation] = set()
         self.tensors = self.blocks = 0
+        self._stored = {id(tensor) for tensor, _ in program.stores}
+        self._placed: set[Slot] = set()
         self._unread: dict[int, Slot] = {}
 
     def inner(self, slot: Slot, root: Slot) -> Operation | None:
@@ -176,16 +178,18 @@ class _Plan:
     ) -> list[tuple[Slot, ...]] | None:
         """List the merged operations by their results, each after those that it needs; find their leaves."""
         order: dict[tuple[Slot, ...], None] = {}
-        used: set[Slot] = {slot for slots in flat for slot in slots}
+        placed = self._placed.union(*flat)
 
         def visit(slots: tuple[Slot, ...], firsts: tuple[Slot, ...]) -> bool:
             first = slots[0]
             if slots in order or slots in flat or (not first.shape and first.kind in {"number", "constant"}):
                 return True
             if self.inner(first, firsts[0]) is None:  # a leaf
-                if used & set(slots):
-                    return False
-                used.update(slots)
+                if len({*slots, *placed}) < len(slots) + len(placed):
+                    return False  # nothing can lie in two places
+                if first.kind == "state" and any(id(slot.source) in self._stored for slot in slots):
+                    return False  # another update writes it, before or after
+                placed.update(slots)
                 tensors = [slot.source for slot in slots] if first.kind == "state" else []
                 flat[slots] = Storage(sum([slot.size for slot in slots]), first.dtype, tensors)
                 return True
@@ -195,7 +199,10 @@ class _Plan:
             order[slots] = None
             return True
 
-        return list(order) if all(visit(slots, slots) for slots in roots) else None
+        if not all(visit(slots, slots) for slots in roots):
+            return None
+        self._placed = placed
+        return list(order)
 
     def _block(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,11 +79,17 @@ class Kernel:
         return shown if shown.size == slot.size and shown.contiguous and slot.contiguous else slot
 
 
-def few_enough(program: Program) -> bool:
-    """Whether the compiler would take seconds over a program, not minutes."""
-    count = len([op for op in program.operations if loop_of(op) is not None])
+def few_enough(program: Program, operations: Iterable[Operation]) -> bool:
+    """Whether the compiler would take seconds over operations of a program, not minutes; warn if not."""
+    count = len([op for op in operations if loop_of(op) is not None])
     if count > MOST:
         program.notes.append(f"{count} operations are too many for kernels: they are calls of NumPy")
+        message = (
+            f"backend='numba' compiles nothing here: {count} operations could run in kernels, and more than "
+            f"{MOST} would take minutes to compile, so that they run as calls of NumPy; compile parts of the "
+            "model, or ask for backend='numpy'"
+        )
+        warnings.warn(message, stacklevel=6)  # where the compiled function is called
     return count <= MOST
 
 
@@ -121,7 +128,9 @@ class _Levels:
         self.inside: set[Operation] = set()
         """What belongs to the kernel of its time, not to the calls before; also views of what it makes."""
         self.readers: dict[Operation, list[Operation]] = {op: [] for op in operations}
-        lasting = {slot for _, slot in program.gradients if slot is not None}
+        owned_by = owners(operations)
+        gradients = [slot for _, slot in program.gradients if slot is not None]
+        lasting = {owner for slot in gradients for owner in owned_by.get(slot, (slot,))}
         barrier = 0
         for op in operations:
             makers = [self.made[slot] for slot in dict.fromkeys([*op.slots, *op.shares]) if slot in self.made]

@@ -203,7 +203,10 @@ class Guard:
         tests.append(f"{name(self.live, 'l')} != {name(self.frozen, 'l')}")
         if self.values:
             tests.append(f"{name(self.now, 'f')}() != {name(self.values, 'l')}")
-        self.arrays = [(slot.source, array) for slot, array in arrays.items() if slot.kind == "state"]
+        tensors = [slot.source for slot in arrays if slot.kind == "state"]
+        tensors += [tensor for slot in arrays if slot.storage for tensor in slot.storage[0].tensors]
+        tensors += [tensor for tensor, _ in self.tracer.program.stores]
+        self.arrays = [(tensor, tensor._array) for tensor in {id(t): t for t in tensors}.values()]
         self.looked = [last_change[0]]
         tests.append(f"{name(last_change, 'k')}[0] != {name(self.looked, 'k')}[0]")
         tests += [f"{name(node, 'n')}.grad is not None" for node in self.tracer.absent]

@@ -218,5 +218,5 @@ class _NestText:
 
     def _step(self, largest: bool, total: str, value: str) -> str:
         if largest:
-            return f"select(({total} >= {value}) | ({total} != {total}), {total}, {value})"
+            return f"select(({total} > {value}) | ({total} != {total}), {total}, {value})"
         return f"{total} + {value}"

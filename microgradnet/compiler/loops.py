@@ -20,6 +20,10 @@ KINDS = {"float32", "float64", "bool"}
 """Dtypes that kernels compute with; all in the machine's own byte order."""
 
 
+SCALARS = (Slot, bool, int, float, np.generic)
+"""What an argument of a loop may be."""
+
+
 ALL = 2
 """The axis of a sum over rows and columns."""
 
@@ -82,11 +86,12 @@ def _chosen(condition: str, a: str, b: str) -> str:
 
 
 def _larger(_: str, a: str, b: str) -> str:
-    return _chosen(f"({a} >= {b}) | ({a} != {a})", a, b)  # NaN wins, as in NumPy
+    # NaN wins, as in NumPy; of two zeros the second one, as in NumPy on x86.
+    return _chosen(f"({a} > {b}) | ({a} != {a})", a, b)
 
 
 def _smaller(_: str, a: str, b: str) -> str:
-    return _chosen(f"({a} <= {b}) | ({a} != {a})", a, b)
+    return _chosen(f"({a} < {b}) | ({a} != {a})", a, b)
 
 
 def _infix(sign: str) -> Callable[..., str]:
@@ -98,7 +103,8 @@ def _named(name: str) -> Callable[..., str]:
 
 
 def _sign(kind: str, a: str) -> str:
-    smaller = _chosen(f"{a} < np.{kind}(0)", f"np.{kind}(-1)", a)  # 0 and NaN stay what they are
+    zero = f"{a} + np.{kind}(0)"  # NaN stays what it is, and -0 becomes 0
+    smaller = _chosen(f"{a} < np.{kind}(0)", f"np.{kind}(-1)", zero)
     return _chosen(f"{a} > np.{kind}(0)", f"np.{kind}(1)", smaller)
 
 
@@ -172,12 +178,21 @@ def loop_of(op: Operation) -> Loop | None:
 
 def _ufunc(op: Operation, out: Slot) -> Loop | None:
     function: Any = op.function
-    dtypes = [arg.dtype if isinstance(arg, Slot) else type(arg) for arg in op.args]
+    if not all(isinstance(arg, SCALARS) for arg in op.args):
+        return None
+    dtypes = [_dtype(arg) for arg in op.args]
     kinds = [kind.name for kind in function.resolve_dtypes((*dtypes, None))]
     too_many = out.size > LARGEST.get((function, kinds[0]), out.size)
     if too_many or kinds[-1] != out.dtype.name or ("bool" in kinds[:-1] and function not in LOGIC):
         return None
     return _elementwise(op, out, UFUNCS[function], kinds[:-1])
+
+
+def _dtype(arg: Any) -> Any:
+    """Return what NumPy promotes: the dtype of an array or a NumPy scalar, the type of a Python number."""
+    if isinstance(arg, (Slot, np.generic)):
+        return arg.dtype
+    return np.dtype(bool) if isinstance(arg, bool) else type(arg)
 
 
 def _known(slot: Slot) -> bool:
@@ -192,7 +207,7 @@ def _known(slot: Slot) -> bool:
 def _elementwise(
     op: Operation, out: Slot, expression: Callable[..., str], kinds: Sequence[str]
 ) -> Loop | None:
-    if not set(kinds) <= KINDS or not all(isinstance(arg, (Slot, bool, int, float)) for arg in op.args):
+    if not set(kinds) <= KINDS or not all(isinstance(arg, SCALARS) for arg in op.args):
         return None
     arrays = [arg for arg in op.args if isinstance(arg, Slot) and not _literal(arg)]
     axes = _merged(out.shape, [_steps(slot, out.shape) for slot in [out, *arrays]])

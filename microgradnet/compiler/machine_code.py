@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microgradnet.compiler.errors import CompileError
 from microgradnet.compiler.words import words
 from microgradnet.datasets.locate import cache_dir
 
@@ -40,10 +41,17 @@ def compiled(texts: tuple[str, ...]) -> list[Callable[..., None]]:
     """Return functions compiled from the texts of kernels, or loaded from where they have been kept.
 
     The file in the user's cache is named after all that decides what is compiled; Numba adds the processor.
-    Where it cannot be written, the functions are compiled for this process alone.
+    Where it cannot be written, the functions are compiled for this process alone. Raises CompileError where
+    Numba's compiler is switched off.
     """
     import numba
 
+    if numba.config.DISABLE_JIT:
+        message = (
+            "backend='numba' needs Numba's compiler, which NUMBA_DISABLE_JIT=1 (or Numba's configuration) "
+            "switches off: unset it, or compile with backend='numpy'"
+        )
+        raise CompileError(message)
     here = Path(__file__).parent
     parts = [*texts, numba.__version__, np.__version__, sys.version]
     parts += [(here / name).read_text(encoding="utf-8") for name in ("words.py", "vector_math.py")]
@@ -58,15 +66,16 @@ def compiled(texts: tuple[str, ...]) -> list[Callable[..., None]]:
 
 def _kept(text: str, path: Path) -> dict[str, Any]:
     """Run a text as the file that it is kept in, or without one where nothing can be kept."""
-    if _written(path, text):
-        try:
-            return _run(text, str(path), keep=True)
-        except BROKEN:
-            _delete(path)
-            if _written(path, text):
+    try:
+        if _written(path, text):
+            try:
                 return _run(text, str(path), keep=True)
-        except RuntimeError:  # Numba finds no folder that it can write to
-            pass
+            except BROKEN:
+                _delete(path)
+                if _written(path, text):
+                    return _run(text, str(path), keep=True)
+    except (RuntimeError, OSError):  # Numba can write nowhere, the disk is full, another process deletes
+        pass
     return _run(text, "<kernels>", keep=False)
 
 
@@ -87,9 +96,10 @@ def _written(path: Path, text: str) -> bool:
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return True
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            file.write(text)
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # never seen half written
+            part = Path(folder, path.name)
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
         for old in sorted(path.parent.glob("*.py"), key=lambda file: file.stat().st_mtime)[:-PROGRAMS]:
             _delete(old)
     except (OSError, UnicodeDecodeError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from microgradnet.compiler.errors import CompileError
 from microgradnet.compiler.executor import Executor
-from microgradnet.compiler.flat import flatten_updates
+from microgradnet.compiler.flat import BLOCK, flatten_updates
 from microgradnet.compiler.fusion import few_enough, fused
 from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captured
 from microgradnet.compiler.lowering import lowered
@@ -120,6 +120,9 @@ class Compiled:
             with recorder:
                 given, named = _traced_arguments(recorder, args, options)
                 result = recorder.finish(self._function(*given, **named))
+                if not recorder.once:
+                    guard = Guard(recorder, surroundings, now)
+                    build(recorder.program, self._backend)
         except CompileError as error:
             if self._fallback != "eager":
                 raise
@@ -128,8 +131,6 @@ class Compiled:
             return self._function(*args, **options)
         program = recorder.program
         if not recorder.once:
-            guard = Guard(recorder, surroundings, now)
-            build(program, self._backend)
             variant = Variant(key, program, guard)
             variant.simple = -1 if options or len(program.arguments) != len(args) else len(args)
             self._use(variant)
@@ -181,10 +182,13 @@ def build(program: Program, backend: str = "numpy") -> None:
     optimized(program)
     detach_outputs(program)
     tail = order_of_writes(program)
-    if backend == "numba" and few_enough(program):
-        fused(program, flatten_updates(program, tail, sys.maxsize))  # a kernel has no results on the way
+    updates = set(tail)  # one for each parameter, which become one for all
+    others = [op for op in program.operations if op not in updates]
+    kernels = backend == "numba" and few_enough(program, others)
+    tail = flatten_updates(program, tail, sys.maxsize if kernels else BLOCK)  # kernels need no blocks
+    if kernels and few_enough(program, program.operations):
+        fused(program, tail)
     else:
-        tail = flatten_updates(program, tail)
         side_by_side(program, tail)
     for slot in traced | _slots(program):
         if slot.kind not in {"number", "constant"}:
@@ -259,6 +263,7 @@ def compile(function: Any, *, fallback: str = "error", backend: str = "numpy") -
         If Numba is asked for and not installed; says what to install.
     CompileError
         At the first call, where something cannot be recorded; says what, where, and what to write instead.
+        At the second, where Numba's compiler is switched off (``NUMBA_DISABLE_JIT``).
 
     >>> import numpy as np
     >>> import microgradnet as mg

@@ -102,6 +102,8 @@ class Tracer:
         tracers.pop(self._thread, None)
         if kind is not None:
             self.undo()
+        for memory in (self._undo, self._known, self._cells, self._stores, self._gradients, self._owners):
+            memory.clear()  # of what only tracing needs
 
     def undo(self) -> None:
         """Put parameters, state, gradients and generators back to where they were."""
@@ -150,8 +152,6 @@ class Tracer:
                     program.names[id(tensor)] = f"{name} of {program.called(p)}"
         given: dict[int, Any] = {}
         program.result = self._structure(result, given)
-        for memory in (self._undo, self._known, self._cells, self._stores, self._gradients, self._owners):
-            memory.clear()  # of what only tracing needs
         return replaced(program.result, lambda slot: Tensor(np.array(given[id(slot)])))
 
     def _structure(self, result: Any, given: dict[int, Any]) -> Any:

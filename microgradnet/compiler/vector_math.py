@@ -2,7 +2,7 @@
 
 A call of the C library in a loop keeps a compiler from working on several numbers at a time. These functions
 have no branch and no call: they run on arrays, as they stand, and on one number in compiled code. Each is
-within 2 units in the last place of the exact value, over the whole range, for NaN, infinities and subnormals.
+within 4 units in the last place of the exact value, over the whole range, for NaN, infinities and subnormals.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ def epochs(
     after every step, while the gradients that it used are still in ``.grad``; ``train.Watch`` collects norms
     there. The model is in training mode only while it trains, in evaluation mode while it is validated,
     and as it was whenever a record is yielded. With ``compile`` the step is recorded once and replayed
-    (``mg.compile``): the same numbers, sooner. ``compile="numba"`` names its backend.
+    (``mg.compile``): the same numbers, sooner. ``compile="numba"`` names its backend, whose numbers are
+    close, not the same.
 
     Raises
     ------

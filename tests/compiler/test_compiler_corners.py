@@ -198,6 +198,137 @@ def test_two_parameters_swap(same_bits):
         )
 
 
+@pytest.fixture(params=["numpy", "numba"])
+def compiled(request):
+    """Return what compiles with a backend."""
+    if request.param == "numba":
+        for name in ("needs_numba", "kernel_cache"):
+            request.getfixturevalue(name)
+    return lambda function: mg.compile(function, backend=request.param)
+
+
+def test_updates_that_read_each_other(compiled):
+    """Both are alike, and could be one: but each reads what the other one was."""
+    a, b = mg.Tensor(np.full(8, 64.0)), mg.Tensor(np.full(8, 1024.0))
+
+    def step(x):
+        with mg.no_grad():
+            kept = a * 0.5
+            a[...] = b * 0.5
+            b[...] = kept
+        return x * 2
+
+    fast = compiled(step)
+    for _ in range(6):
+        expected = b.data * 0.5, a.data * 0.5
+        fast(X)
+        assert (a.data == expected[0]).all()
+        assert (b.data == expected[1]).all()
+
+
+def trained(make_step, compiled, calls=6):
+    """Take steps of two equal makes, the first of them eager; return what their tensors hold after each."""
+    found = []
+    for turned in (lambda step: step, compiled):
+        tensors, step = make_step()
+        step = turned(step)
+        found.append([(step(mg.Tensor(X)), [t.data.copy() for t in tensors()])[1] for _ in range(calls)])
+    return found
+
+
+def test_an_average_of_the_weights_as_they_were(compiled, perceptron):
+    def make():
+        model = perceptron()
+        averages = [mg.Tensor(p.data.copy()) for p in model.parameters()]
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            with mg.no_grad():
+                later = [t * 0.75 + p * 0.25 for t, p in zip(averages, model.parameters(), strict=True)]
+                optimizer.step()
+                for t, new in zip(averages, later, strict=True):
+                    t[...] = new
+            return loss
+
+        return lambda: averages, step
+
+    for eager, ours in zip(*trained(make, compiled), strict=True):
+        assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(eager, ours, strict=True))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 0, 0)])
+def test_updates_that_read_tensors_that_others_read(compiled, order):
+    centres = [mg.Tensor(np.full(8, float(i))) for i in range(3)]
+    first = [mg.Tensor(np.zeros(8)) for _ in range(3)]
+    second = [mg.Tensor(np.zeros(8)) for _ in range(3)]
+
+    def step(x):
+        with mg.no_grad():
+            for i in range(3):
+                first[i][...] = first[i] * 0.5 + centres[i]
+            for i, k in enumerate(order):
+                second[i][...] = second[i] * 0.25 - centres[k]
+        return x * 2
+
+    fast = compiled(step)
+    for _ in range(5):
+        expected = [t.data * 0.5 + c.data for t, c in zip(first, centres, strict=True)]
+        expected += [t.data * 0.25 - centres[k].data for t, k in zip(second, order, strict=True)]
+        fast(X)
+        for t, right in zip(first + second, expected, strict=True):
+            assert (t.data == right).all()
+        with mg.no_grad():
+            for c in centres:
+                c[...] = c + 1.0
+
+
+def test_a_gradient_that_two_updates_read(compiled, perceptron):
+    def make():
+        model = perceptron()
+        parameters = list(model.parameters())
+
+        class Summing(optim.SGD):
+            @staticmethod
+            def rule(parameter, gradient, state, *, lr, **_):
+                step = lr * (gradient + parameter * 0.01)
+                return step, {"sum": state["sum"] * 0.5 + gradient if state else gradient}
+
+        optimizer = Summing(parameters, lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return lambda: [*parameters, *[s["sum"] for s in optimizer.state]], step
+
+    for eager, ours in zip(*trained(make, compiled), strict=True):
+        assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(eager, ours, strict=True))
+
+
+def test_parameters_with_one_gradient(compiled):
+    def make():
+        parameters = [mg.Parameter(np.full((3, 4), float(i)), name=f"p{i}") for i in range(2)]
+        optimizer = optim.SGD(parameters, lr=0.125)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (x @ (parameters[0] + parameters[1]).T).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return lambda: parameters, step
+
+    for eager, ours in zip(*trained(make, compiled), strict=True):
+        assert all(np.allclose(a, b) for a, b in zip(eager, ours, strict=True))
+
+
 def test_the_layout_of_a_gradient_decides_the_order_of_its_sums(same_bits):
     def make():
         w = mg.Parameter(np.random.default_rng(0).normal(size=(40, 50)))

@@ -80,6 +80,37 @@ def test_a_new_optimizer_state_is_noticed(twins, perceptron):
         pair.both(X, Y)
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_arrays_of_buffers_and_states_that_are_replaced(twins, perceptron, batch_norm):
+    """They are read in the update of all parameters together alone."""
+    middle = [lambda: nn.BatchNorm1d(8)] if batch_norm else []
+    pair = twins(lambda: perceptron(*middle), nn.CrossEntropyLoss(), {"lr": 0.1, "momentum": 0.9})
+    for _ in range(4):
+        pair.both(X, Y)
+    for model, optimizer in zip(pair.models, pair.optimizers, strict=True):
+        (state, *_) = optimizer.state
+        for tensor in [*state.values(), *model.buffers()]:
+            tensor.data = np.zeros_like(tensor.data)
+    for _ in range(3):
+        pair.both(X, Y)
+
+
+def test_the_array_of_a_tensor_that_is_only_written():
+    t = mg.Tensor(np.zeros((6, 4), np.float32))
+
+    def f(x):
+        with mg.no_grad():
+            t[...] = x * 3
+        return x * 2
+
+    compiled = mg.compile(f)
+    for _ in range(3):
+        compiled(X)
+    t.data = np.zeros((6, 4), np.float32)
+    compiled(X)
+    assert (t.data == X * 3).all()
+
+
 def test_hyperparameters_are_checked_at_each_call(pair):
     pair.optimizers[1].param_groups[0]["lr"] = -1.0
     before = [p.data.copy() for p in pair.models[1].parameters()]

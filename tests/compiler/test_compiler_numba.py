@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import microgradnet as mg
 from microgradnet import nn, ops, optim, train
 from microgradnet.compiler import fusion, machine_code
+from microgradnet.compiler.errors import CompileError
 from microgradnet.compiler.loops import LARGEST, UFUNCS
 
 pytestmark = pytest.mark.usefixtures("needs_numba", "kernel_cache")
@@ -340,6 +341,78 @@ def test_a_call_whose_layout_differs():
         assert (step(x).data == 2 * x + 1).all()
 
 
+def both_backends(f, *args):
+    """Compare the bits of the third call of each backend; return the one of Numba."""
+    plain, step = mg.compile(f), compiled(f)
+    for _ in range(3):
+        a, b = plain(*args).data, step(*args).data
+    assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+    return step
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y, _: np.concatenate([x, y], axis=1)[:, :3] * 2 + 1,
+        lambda x, _, i: x[i][::-1] * 2 + 1,
+        lambda x, _, i: x[i][:, ::-2] * 2 + 1,
+        lambda x, _, i: np.broadcast_to(x[i][:1], (5, 4)) * 2 + 1,
+    ],
+    ids=["slice", "reversed", "steps back", "broadcast"],
+)
+def test_a_part_of_what_a_call_makes(function):
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    assert fused(both_backends(function, x, x + 9, np.array([2, 0, 1, 3]))) == ["mul", "add"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x / np.sqrt(4.0) + 1,
+        lambda x: x * np.float32(2) + 1,
+        lambda x: x * np.float64(0.1) + 1,
+        lambda x: x * np.int64(3) - 1,
+        lambda x: np.where((x > 0) & True, x, np.float32(0.1)),
+        lambda x: np.where((x > 0) & np.True_, x, 0.1),
+        lambda x: x * True + np.float64(0.1),
+    ],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scalars_of_numpy_and_truth_values(function, dtype):
+    assert len(fused(both_backends(function, X.astype(dtype)))) >= 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_signs_of_zeros(dtype):
+    def f(x, y):
+        pairs = np.maximum(x, y), np.minimum(x, y), np.maximum(x, 0), np.minimum(0, x), np.maximum(0, x)
+        return np.concatenate([z.reshape(-1) for z in (*pairs, np.sign(x), ops.relu(x), np.abs(x))])
+
+    x, y = np.array([(a, b) for a in (0, -0.0, 1, -1, np.inf) for b in (0, -0.0, 1, -1, np.inf)], dtype).T
+    assert {"maximum", "minimum", "sign", "relu"} & set(fused(both_backends(f, x, y)))
+
+
+def test_a_failure_in_building_undoes_the_step(monkeypatch):
+    def broken(*_):
+        raise MemoryError
+
+    w = mg.Tensor(np.ones(3), requires_grad=True)
+    sgd = optim.SGD([w], lr=0.1)
+
+    def f(x):
+        sgd.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    monkeypatch.setattr("microgradnet.compiler.step.optimized", broken)
+    with pytest.raises(MemoryError):
+        compiled(f)(np.ones(3))
+    assert w.data.tolist() == [1, 1, 1]
+    assert w.grad is None
+
+
 # ---------------------------------------------------------------------- random programs
 
 UNARY = [
@@ -581,6 +654,31 @@ def test_a_loss_that_is_not_finite_stops_before_the_update():
         assert (late_gradient(p) == gradient).all()
 
 
+class Shifted(nn.Module):
+    """A bias whose gradient is a view of a column sum."""
+
+    def __init__(self) -> None:
+        self.linear = nn.Linear(4, 3, bias=False, rng=np.random.default_rng(2))
+        self.b = nn.Parameter(np.zeros(3, np.float32))
+
+    def forward(self, x: Any) -> Any:
+        return self.linear(x) + self.b.reshape(1, -1)
+
+
+def test_gradients_that_are_views_stay_where_a_loss_is_not_finite():
+    x, target = np.tile(X, (2, 1)), np.zeros((12, 3), np.float32)
+    target[11, 1] = np.inf  # in the last of four batches, in the order that is drawn
+    found = []
+    for compile in (False, "numba"):
+        model = Shifted()
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(train.DivergedError, match="step 4 "):
+            train.fit(model, nn.MSELoss(), sgd, (x, target), epochs=1, batch_size=3, rng=4, compile=compile)
+        found.append(np.array(model.b.grad))  # read only now: what was read before is a copy
+    assert np.isfinite(found[0]).all()
+    assert close(*found)
+
+
 def test_fit_in_machine_code():
     found = []
     for compile in (False, "numba"):
@@ -661,10 +759,31 @@ def test_programs_that_are_too_long_stay_numpys(monkeypatch):
         return x
 
     step = compiled(chain)
-    for _ in range(2):
+    with pytest.warns(UserWarning, match=r"numba.*60 operations.*more than 20.*calls of NumPy") as found:
         assert (step(np.ones(4)).data == chain(np.ones(4))).all()
+    assert found[0].filename == __file__
+    assert (step(np.ones(4)).data == chain(np.ones(4))).all()
     assert kernels(step) == []
     assert "too many for kernels" in " ".join(step.program.notes)
+
+
+def test_the_update_of_all_parameters_counts_once(monkeypatch):
+    layers = [nn.Linear(4, 4, rng=np.random.default_rng(i)) for i in range(6)]
+    model = nn.Sequential(*layers)
+    sgd = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def f(x):
+        loss = model(x).sum()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    monkeypatch.setattr(fusion, "MOST", 30)  # 12 parameters, of three operations each
+    step = compiled(f)
+    for _ in range(3):
+        step(X)
+    assert kernels(step)
 
 
 def test_a_long_chain_of_views():
@@ -765,6 +884,56 @@ def test_a_folder_in_which_numba_cannot_write(needs_numba, monkeypatch):
     step = compiled(lambda x: x * 13.5 + 3.25)
     for _ in range(2):
         assert step(np.ones(3)).tolist() == [16.75] * 3
+
+
+def test_a_disk_that_fails_while_numba_keeps_the_code(needs_numba, tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(machine_code, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(needs_numba.core.caching.Cache, "save_overload", full)
+    step = compiled(lambda x: x * 14.5 + 3.25)
+    for _ in range(2):
+        assert step(np.ones(3)).tolist() == [17.75] * 3
+    assert kernels(step)
+
+
+def test_a_file_that_vanishes_after_a_damaged_one(tmp_path, monkeypatch):
+    """The first attempt finds damage, the second one no file: a third one keeps nothing."""
+    run, found = machine_code._run, []
+
+    def failing(text: str, name: str, *, keep: bool) -> Any:
+        found.append(keep)
+        if len(found) < 3:
+            raise [EOFError, FileNotFoundError][len(found) - 1]
+        return run(text, name, keep=keep)
+
+    monkeypatch.setattr(machine_code, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(machine_code, "_run", failing)
+    step = compiled(lambda x: x * 15.5 + 3.25)
+    for _ in range(2):
+        assert step(np.ones(3)).tolist() == [18.75] * 3
+    assert found == [True, True, False]
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_put_in_its_place(tmp_path, monkeypatch):
+    def refused(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(machine_code, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(Path, "replace", refused)
+    step = compiled(lambda x: x * 16.5 + 3.25)
+    for _ in range(2):
+        assert step(np.ones(3)).tolist() == [19.75] * 3
+    assert list((tmp_path / "kernels").iterdir()) == []
+
+
+def test_a_compiler_that_is_switched_off(needs_numba, monkeypatch):
+    monkeypatch.setattr(needs_numba.config, "DISABLE_JIT", 1)
+    step = compiled(lambda x: x * 17.5 + 3.25)
+    step(np.ones(3))
+    with pytest.raises(CompileError, match=r"NUMBA_DISABLE_JIT.*unset it, or compile with backend='numpy'"):
+        step(np.ones(3))
 
 
 def test_the_memory_of_a_kernel_lives_as_long_as_the_function_that_calls_it():
