@@ -42,6 +42,14 @@ def test_activations(twins, perceptron, activation, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_one_example_at_a_time(twins, perceptron, dtype):
+    def example(rng, dtype):
+        return rng.normal(size=(1, 4)).astype(dtype), rng.integers(3, size=1)
+
+    train(twins, lambda: perceptron(nn.Tanh, dtype=dtype), nn.CrossEntropyLoss(), example, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [True, False])
 def test_large_linear_layers(twins, bias, dtype):
     def make():

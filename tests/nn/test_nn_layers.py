@@ -90,9 +90,10 @@ def test_linear_is_x_times_w_transposed_plus_b():
     np.testing.assert_allclose(layer(x).data, expected)
 
 
-def test_linear_gradients_have_their_closed_form():
-    layer, x = linear(3, 2, dtype=float), leaf(RNG.standard_normal((4, 3)))
-    g = RNG.standard_normal((4, 2))
+@pytest.mark.parametrize("rows", [1, 4])
+def test_linear_gradients_have_their_closed_form(rows):
+    layer, x = linear(3, 2, dtype=float), leaf(RNG.standard_normal((rows, 3)))
+    g = RNG.standard_normal((rows, 2))
     layer(x).backward(g)
     np.testing.assert_allclose(x.grad, g @ layer.weight.data)
     np.testing.assert_allclose(layer.weight.grad, g.T @ x.data)
