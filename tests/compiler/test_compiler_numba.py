@@ -19,6 +19,7 @@ from microgradnet import nn, ops, optim, train
 from microgradnet.compiler import fusion, machine_code
 from microgradnet.compiler.errors import CompileError
 from microgradnet.compiler.loops import LARGEST, UFUNCS
+from tests.compiler.random_programs import bounded, programs, run
 
 pytestmark = pytest.mark.usefixtures("needs_numba", "kernel_cache")
 
@@ -415,47 +416,6 @@ def test_a_failure_in_building_undoes_the_step(monkeypatch):
 
 # ---------------------------------------------------------------------- random programs
 
-UNARY = [
-    ops.neg,
-    ops.tanh,
-    ops.sigmoid,
-    ops.relu,
-    ops.softplus,
-    lambda x: x * 0.5,
-    lambda x: 1 - x,
-    lambda x: x**2,
-]
-UNARY += [lambda x: x.T, lambda x: x.reshape(-1, 2), lambda x: x[::-1], lambda x: x.softmax(-1), np.abs]
-UNARY += [lambda x: x - x.mean(0), lambda x: x - x.max(1, keepdims=True), lambda x: x.sin()]
-BINARY = [ops.add, ops.sub, ops.mul, ops.maximum, lambda a, b: a @ b.T, lambda a, b: np.where(a > b, a, b)]
-
-
-@st.composite
-def programs(draw):
-    lines = []
-    for count in range(2, draw(st.integers(6, 16))):
-        table = draw(st.sampled_from([UNARY, BINARY]))
-        which = draw(st.integers(0, len(table) - 1))
-        lines.append((table is BINARY, which, draw(st.tuples(*[st.integers(0, count - 1)] * 2))))
-    return lines
-
-
-def run(lines, x, w):
-    values = [mg.Tensor(x, requires_grad=True), w]
-    for binary, which, (i, j) in lines:
-        a, b = values[i % len(values)], values[j % len(values)]
-        if binary and a.shape != b.shape:
-            continue
-        y = BINARY[which](a, b) if binary else UNARY[which](a)
-        values.append(y / (1 + np.abs(y.detach()).max()))  # so that differences do not grow
-    loss = sum([(v * v).mean() for v in values])
-    (g,) = mg.grad(loss, values[0])
-    w.grad = None
-    loss.backward()
-    with mg.no_grad():
-        w -= w.grad * 0.01
-    return loss, g, values[-1] * 1.0
-
 
 @settings(max_examples=6)  # each is compiled
 @given(lines=programs(), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 5))
@@ -464,7 +424,7 @@ def test_random_programs(lines, dtype, seed):
     start = rng.normal(size=(4, 2)).astype(dtype)
     pair = [mg.Parameter(start, dtype=dtype) for _ in range(2)]
     steps = [
-        mg.compile(lambda x, w=w: [t.detach() for t in run(lines, x, w)], backend=backend)
+        mg.compile(lambda x, w=w: [t.detach() for t in run(lines, x, w, bounded)], backend=backend)
         for w, backend in zip(pair, ("numpy", "numba"), strict=True)
     ]
     for _ in range(3):

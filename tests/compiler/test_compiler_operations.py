@@ -13,6 +13,7 @@ from microgradnet.compiler.lowering import LOWERINGS, lowered
 from microgradnet.compiler.program import Operation, Program, Slot
 from microgradnet.ops import table
 from microgradnet.ops.table import OPERATIONS
+from tests.compiler.random_programs import programs, run
 
 SHAPES = [((),) * 3, ((2, 1), (1, 3), (2, 3)), ((2, 3), (3,), ())]
 CASES = [
@@ -54,46 +55,6 @@ def test_every_operation(row, shapes, keywords, same_bits):
 
 def equal(a, b):
     return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-
-
-UNARY = [ops.neg, ops.tanh, ops.sigmoid, ops.relu, ops.softplus, ops.sin, lambda x: x * 0.5, lambda x: 1 - x]
-UNARY += [
-    lambda x: x.T,
-    lambda x: x.reshape(-1, 2),
-    lambda x: x[::-1],
-    lambda x: x.softmax(-1),
-    lambda x: x**2,
-]
-BINARY = [ops.add, ops.sub, ops.mul, ops.maximum, lambda a, b: a @ b.T, lambda a, b: np.where(a > b, a, b)]
-
-
-@st.composite
-def programs(draw):
-    """Draw a straight-line program: which operation on which earlier values."""
-    lines = []
-    for count in range(2, draw(st.integers(4, 14))):
-        table = draw(st.sampled_from([UNARY, BINARY]))
-        which = draw(st.integers(0, len(table) - 1))
-        lines.append((table is BINARY, which, draw(st.tuples(*[st.integers(0, count - 1)] * 2))))
-    return lines
-
-
-def run(lines, x, w):
-    """Run a program; where shapes do not fit, an operation is left out."""
-    values = [mg.Tensor(x, requires_grad=True), w]
-    for binary, which, (i, j) in lines:
-        a, b = values[i % len(values)], values[j % len(values)]
-        if binary and a.shape != b.shape:
-            continue
-        values.append(BINARY[which](a, b) if binary else UNARY[which](a))
-    last = values[-1] * 1.0  # no view of w, which changes
-    loss = sum([(v * v).mean() for v in values])
-    (g,) = mg.grad(loss, values[0])
-    w.grad = None
-    loss.backward()
-    with mg.no_grad():
-        w -= w.grad * 0.01
-    return loss, g, last
 
 
 @given(lines=programs(), dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 5))
