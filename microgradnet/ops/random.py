@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -46,8 +47,32 @@ def _normal(*, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> 
     return rng.standard_normal(shape, dtype)
 
 
+MANY = 1 << 11
+"""Draws from which 16 bits for each are quicker than a float for each."""
+_RAW_64 = {"PCG64", "PCG64DXSM", "Philox", "SFC64"}
+"""Bit generators whose raw numbers are 64 random bits; of others, such as MT19937, that is not known."""
+
+
+def _bits_16(count: int, rng: np.random.Generator) -> Any:
+    """Draw numbers of 16 random bits, a third of the cost of as many floats."""
+    source = rng.bit_generator
+    if type(source).__name__ in _RAW_64:
+        raw: Any = source.random_raw(-(-count // 4))
+        return raw.astype("<u8", copy=False).view("<u2")[:count]
+    return rng.integers(0, 1 << 16, count, np.uint16)
+
+
 def _bernoulli(*, p: float, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Any:
-    return (rng.random(shape, np.float32) < p).astype(dtype)
+    """Compare floats with p, or 16 bits with p·2¹⁶: where they equal its whole part, its fraction decides."""
+    count = math.prod(shape) if isinstance(shape, tuple) else shape
+    if count < MANY:
+        return (rng.random(shape, np.float32) < p).astype(dtype)
+    bits, (whole, fraction) = _bits_16(count, rng), divmod(p * (1 << 16), 1)
+    drawn = bits < int(whole)
+    if fraction:
+        undecided = np.flatnonzero(bits == int(whole))
+        drawn[undecided] = rng.random(len(undecided)) < fraction
+    return drawn.reshape(shape).astype(dtype)
 
 
 uniform = Primitive("uniform", _uniform)

@@ -7,6 +7,8 @@ import pytest
 
 import microgradnet as mg
 from microgradnet import ops
+from microgradnet.ops import random
+from microgradnet.ops.random import MANY
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -33,6 +35,33 @@ def test_uniform_and_bernoulli_stay_in_range():
     assert 0 <= x.min() < x.max() < 1
     for p in (0.0, 1.0):
         assert set(ops.bernoulli(p=p, shape=1000, dtype=np.float32, rng=np.random.default_rng(0))) == {p}
+
+
+@pytest.mark.parametrize("source", [np.random.PCG64, np.random.Philox, np.random.MT19937])
+@pytest.mark.parametrize("p", [0.5, 0.3, 2.5 / 65536, 1 - 0.5 / 65536])
+@pytest.mark.parametrize("count", [MANY - 1, 1_000_001])
+def test_bernoulli_has_the_chance_that_was_asked_for(source, p, count):
+    drawn = ops.bernoulli(p=p, shape=(count,), dtype=np.float64, rng=np.random.Generator(source(7)))
+    deviation = (p * (1 - p) * count) ** 0.5
+    assert abs(drawn.sum() - p * count) < 4 * deviation + 2
+    assert set(drawn) <= {0.0, 1.0}
+
+
+def test_the_fraction_of_p_is_decided_by_another_draw(monkeypatch):
+    monkeypatch.setattr(random, "_bits_16", lambda count, _rng: np.full(count, 3, np.uint16))
+    shares = [
+        ops.bernoulli(p=p / 65536, shape=(100_000,), dtype=float, rng=np.random.default_rng(0)).mean()
+        for p in (3.0, 3.25, 3.75, 4.0)
+    ]
+    assert shares == pytest.approx([0, 0.25, 0.75, 1], abs=0.01)
+
+
+@pytest.mark.parametrize("source", [np.random.PCG64, np.random.MT19937])
+def test_all_16_bits_are_random(source):
+    bits = random._bits_16(400_001, np.random.Generator(source(3)))
+    assert bits.shape == (400_001,)
+    for bit in range(16):
+        assert ((bits >> bit) & 1).mean() == pytest.approx(0.5, abs=0.005)
 
 
 def test_manual_seed_restarts_the_default_generator():
