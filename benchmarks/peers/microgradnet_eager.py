@@ -37,9 +37,9 @@ class Trainer:
     def step(self, x: Array, y: Array) -> Any:
         """Train on one batch and return the loss."""
         loss = self._loss_fn(self._model(x), y)
-        self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        self._optimizer.zero_grad()
         return loss
 
     def weights(self) -> list[Array]:

@@ -128,7 +128,9 @@ class _Plan:
             return (
                 ("own",) if slot.source is tensor else ("state",) if slot.source._array.flags.carray else None
             )
-        maker = self.makers.get(slot) if slot in self.gradients else None
+        if slot.storage is not None:
+            return slot  # a product has been added to it, in memory of its own
+        maker = self.makers.get(slot) if slot not in self.made else None
         return ("gradient",) if maker is not None and maker.kind in MAKES_MEMORY else None
 
     def merge(self, groups: list[list[tuple[Value, Slot]]]) -> None:
@@ -191,7 +193,8 @@ class _Plan:
                     return False  # another update writes it, before or after
                 placed.update(slots)
                 tensors = [slot.source for slot in slots] if first.kind == "state" else []
-                flat[slots] = Storage(sum([slot.size for slot in slots]), first.dtype, tensors)
+                new = Storage(sum([slot.size for slot in slots]), first.dtype, tensors)
+                flat[slots] = new if first.storage is None else first.storage[0]
                 return True
             columns = zip(*[self.made[slot].args for slot in slots], strict=True)
             if not all(visit(column, firsts) for column in columns):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from microgradnet.compiler.loops import ALL, Access, Loop, loop_of
+from microgradnet.compiler.products import product_of
 from microgradnet.compiler.program import owners
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def fused(program: Program, tail: list[Operation]) -> None:
     owned_by = owners(program.operations)
     kernels = 0
     for group in groups:
-        if len([op for op in group if op in loops]) > 1:
+        if any(op in loops for op in group):
             kernel = Kernel(kernels)
             kernels += 1
             nesting = _Nesting(kernel, owned_by, in_order=group[0] in after)
@@ -113,6 +114,8 @@ def fused(program: Program, tail: list[Operation]) -> None:
                 op.kernel = kernel
                 op.kind = op.kind if op.kind == "view" else "fused"
     _find_registers(program, owned_by)
+    for op in program.operations:
+        op.product = op.product or product_of(op)
     inside = [op for op in program.operations if op.kernel is not None and op.kind != "view"]
     program.notes.append(f"{len(inside)} operations run in {kernels} kernels")
 

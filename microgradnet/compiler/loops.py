@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microgradnet.compiler.labels import picked, placed
 from microgradnet.compiler.lowering import finite_or_0, not_0, product
 from microgradnet.compiler.program import Slot
 
@@ -159,6 +160,8 @@ CALLS: dict[Any, Callable[..., str]] = {
 def loop_of(op: Operation) -> Loop | None:
     """Return an operation as a loop; None where it is not one, and stays a call of NumPy."""
     out = op.out
+    if out is not None and op.function in {picked, placed}:
+        return _by_label(op, out)
     slots = [*op.slots, *([out] if out is not None else [])]
     if out is None or not all(_known(slot) for slot in slots):
         return None
@@ -260,6 +263,25 @@ def literal(value: Any, kind: str) -> str:
     if not np.isfinite(number):
         text = "np.nan" if np.isnan(number) else "np.inf" if number > 0 else "-np.inf"
     return f"np.{kind}({text})"
+
+
+def _by_label(op: Operation, out: Slot) -> Loop | None:
+    """Return what compares each row's label with the columns."""
+    x, labels = op.args
+    whole = labels.dtype.isnative and labels.strides[0] % labels.dtype.itemsize == 0
+    if not (whole and out.contiguous and out.dtype == x.dtype and out.dtype.name != "bool" and _known(x)):
+        return None
+    rows, columns = x.shape if op.function is picked else out.shape
+    wanted = Access(labels, labels.strides[0] // labels.dtype.itemsize, 0)
+    steps = [stride // x.dtype.itemsize for stride in x.strides]
+    reads: list[Access | str] = [Access(x, steps[0], steps[1] if op.function is picked else 0), wanted]
+    write, axis = (Access(out, 1, 0), 1) if op.function is picked else (Access(out, columns, 1), None)
+    zero = "-0.0" if op.function is picked else "0.0"  # which leaves the sign of a zero that is picked
+
+    def expression(kind: str, value: str, label: str) -> str:
+        return _chosen(f"types.int64({label}) == j", value, f"np.{kind}({zero})")
+
+    return Loop(op, rows, columns, reads, write, expression, out.dtype.name, axis)
 
 
 def _row_by_row(op: Operation, out: Slot) -> Loop | None:

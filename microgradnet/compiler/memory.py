@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microgradnet.compiler.program import Operation, Program, Slot, Storage
     from microgradnet.graph import Array, Value
 
-STATIC = {"ufunc", "reduce", "dot", "copy", "fused"}
+STATIC = {"ufunc", "reduce", "dot", "copy", "product", "fused"}
 """Kinds of operations whose result lies where we say."""
 LINE = 64
 """Buffers begin at multiples of a cache line."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from microgradnet.compiler.fusion import Kernel
+    from microgradnet.compiler.products import Product
     from microgradnet.graph import Array, Node, Value
 
 
@@ -84,7 +85,7 @@ class Operation:
 
     name: str
     kind: str
-    """ufunc, reduce, dot and copy write to memory that is given to them; a view needs none, a scalar is a
+    """ufunc, reduce, dot, copy and product write to memory that is given to them; a view needs none, a scalar is a
     NumPy number, a call makes its own; random is a call that draws numbers; check may raise, and has no
     result."""
     function: Callable[..., Any]
@@ -97,6 +98,8 @@ class Operation:
     """Whether it belongs to the sweep or the update, whose values eager lets go of."""
     kernel: Kernel | None = None
     """The kernel of machine code that it runs in, with its neighbours of the same kernel."""
+    product: Product | None = None
+    """The call of BLAS that it is in machine code."""
 
     @property
     def slots(self) -> Iterator[Slot]:

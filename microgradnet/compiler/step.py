@@ -15,10 +15,12 @@ from microgradnet.compiler.executor import Executor
 from microgradnet.compiler.flat import BLOCK, flatten_updates
 from microgradnet.compiler.fusion import few_enough, fused
 from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captured
+from microgradnet.compiler.labels import compare_labels
 from microgradnet.compiler.lowering import lowered
 from microgradnet.compiler.memory import eager_peak, measured
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
 from microgradnet.compiler.picture import nodes_and_edges
+from microgradnet.compiler.products import add_products
 from microgradnet.compiler.side_by_side import side_by_side
 from microgradnet.compiler.tracing import Tracer
 from microgradnet.graph import no_grad, tracer, tracers
@@ -184,7 +186,11 @@ def build(program: Program, backend: str = "numpy") -> None:
     tail = order_of_writes(program)
     updates = set(tail)  # one for each parameter, which become one for all
     others = [op for op in program.operations if op not in updates]
+    if backend == "numba":
+        compare_labels(program)
     kernels = backend == "numba" and few_enough(program, others)
+    if kernels:
+        tail = add_products(program, tail)
     tail = flatten_updates(program, tail, sys.maxsize if kernels else BLOCK)  # kernels need no blocks
     if kernels and few_enough(program, program.operations):
         fused(program, tail)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.compiler import vector_math
+from microgradnet.compiler import blas, vector_math
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def words() -> dict[str, Any]:
         for kind in ("float32", "float64")
         for name, function in vector_math.functions(kind).items()
     }
-    return {**own, **_pointers(), **_memory(), **functions, "np": np, "types": types}
+    return {**own, **_pointers(), **_memory(), **_products(), **functions, "np": np, "types": types}
 
 
 def _calling(word: Any, parameters: list[str]) -> Any:
@@ -61,6 +61,7 @@ def _pointers() -> dict[str, Any]:
 
     word = ir.IntType(64)
     kinds = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": ir.IntType(8)}
+    kinds |= {f"{sign}{bits}": ir.IntType(bits) for sign in ("int", "uint") for bits in (8, 16, 32, 64)}
 
     def pointer_to(kind: str) -> Any:
         result = types.CPointer(types.boolean if kind == "bool" else getattr(types, kind))
@@ -87,15 +88,16 @@ def _pointers() -> dict[str, Any]:
 def _memory() -> dict[str, Any]:
     """Return what reads and writes memory.
 
-    A load or store is told which region it is in, of how many. Regions do not overlap; a compiler that cannot
-    know it does one number after the other, where it might do eight at a time.
+    A load or store is told which region it is in, of how many, in which part of the code. Regions of a part do
+    not overlap; a compiler that cannot know it does one number after the other, where it might do eight.
     """
     from llvmlite import ir
     from numba import types
 
-    def marked(builder: Any, instruction: Any, region: int, count: int) -> None:
+    def marked(builder: Any, instruction: Any, *numbers: Any) -> None:
+        region, count, part = [number.literal_value for number in numbers]
         module = builder.module
-        domain = module.add_metadata([ir.MetaDataString(module, "memory")])
+        domain = module.add_metadata([ir.MetaDataString(module, f"memory {part}")])
         every = [module.add_metadata([ir.MetaDataString(module, f"{i}"), domain]) for i in range(count)]
         instruction.set_metadata("alias.scope", module.add_metadata([every[region]]))
         if count > 1:
@@ -103,25 +105,70 @@ def _memory() -> dict[str, Any]:
             instruction.set_metadata("noalias", module.add_metadata(others))
 
     @_intrinsic(literal=True)
-    def load(_: Any, start: Any, place: Any, region: Any, count: Any) -> Any:
+    def load(_: Any, start: Any, place: Any, region: Any, count: Any, part: Any) -> Any:
         def code(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             value = builder.load(builder.gep(args[0], [args[1]]))
-            marked(builder, value, region.literal_value, count.literal_value)
+            marked(builder, value, region, count, part)
             return builder.trunc(value, ir.IntType(1)) if start.dtype is types.boolean else value
 
-        return start.dtype(start, types.int64, region, count), code
+        return start.dtype(start, types.int64, region, count, part), code
 
     @_intrinsic(literal=True)
-    def store(_: Any, start: Any, place: Any, value: Any, region: Any, count: Any) -> Any:
+    def store(_: Any, start: Any, place: Any, value: Any, region: Any, count: Any, part: Any) -> Any:
         def code(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             value = builder.zext(args[2], ir.IntType(8)) if start.dtype is types.boolean else args[2]
             done = builder.store(value, builder.gep(args[0], [args[1]]))
-            marked(builder, done, region.literal_value, count.literal_value)
+            marked(builder, done, region, count, part)
             return context.get_dummy_value()
 
-        return types.void(start, types.int64, start.dtype, region, count), code
+        return types.void(start, types.int64, start.dtype, region, count, part), code
 
     return {"load": load, "store": store}
+
+
+# ---------------------------------------------------------------------- matrix products
+
+
+def _products() -> dict[str, Any]:
+    from llvmlite import ir
+    from numba import types
+
+    choice, whole = ir.IntType(32), ir.IntType(64)
+
+    def gemm_of(kind: str) -> Any:
+        number = getattr(types, kind)
+        float_kind = ir.FloatType() if kind == "float32" else ir.DoubleType()
+        matrix = [float_kind.as_pointer(), whole]
+        parts = [choice] * 3 + [whole] * 3 + [float_kind, *matrix, *matrix, float_kind, *matrix]
+        function = ir.FunctionType(ir.VoidType(), parts).as_pointer()
+        signature = types.void(
+            types.int64,
+            types.UniTuple(types.int64, 8),
+            types.UniTuple(number, 2),
+            types.UniTuple(types.CPointer(number), 3),
+        )
+
+        @_intrinsic()
+        def gemm(_: Any, address: Any, layout: Any, scales: Any, matrices: Any) -> Any:
+            """Call the product: C ← α·op(A)·op(B) + β·C.
+
+            ``layout``: how A and B are turned, rows and columns of C, what is summed over, and the steps from
+            row to row of A, B and C; ``scales``: α and β.
+            """
+
+            def code(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+                given = [[builder.extract_value(x, i) for i in range(x.type.count)] for x in args[1:]]
+                (turn_a, turn_b, *sizes, step_a, step_b, step_c), (alpha, beta), (a, b, c) = given
+                turns = [choice(blas.BY_ROWS), *[builder.trunc(turn, choice) for turn in (turn_a, turn_b)]]
+                matrices = [alpha, a, step_a, b, step_b, beta, c, step_c]
+                builder.call(builder.inttoptr(args[0], function), [*turns, *sizes, *matrices])
+                return context.get_dummy_value()
+
+            return signature, code
+
+        return gemm
+
+    return {f"gemm_{kind}": gemm_of(kind) for kind in blas.LETTERS}
 
 
 # ---------------------------------------------------------------------- arithmetic

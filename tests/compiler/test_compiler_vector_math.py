@@ -49,7 +49,7 @@ def machine(needs_numba, kernel_cache):
                 f"def {NAME}(table):",
                 f"    x, y = pointer_{kind}(address(table, 0)), pointer_{kind}(address(table, 1))",
                 "    for j in range(address(table, 2)):",
-                f"        store(y, j, {name}_{kind}(load(x, j, 0, 2)), 1, 2)",
+                f"        store(y, j, {name}_{kind}(load(x, j, 0, 2, 0)), 1, 2, 0)",
             ]
             texts.append("\n".join(lines))
     entries = machine_code.compiled(tuple(texts))
