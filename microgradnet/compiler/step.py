@@ -16,6 +16,7 @@ from microgradnet.compiler.flat import BLOCK, flatten_updates
 from microgradnet.compiler.fusion import few_enough, fused
 from microgradnet.compiler.guards import MISS, MORE, Guard, Surroundings, captured
 from microgradnet.compiler.labels import compare_labels
+from microgradnet.compiler.layouts import keep_columns
 from microgradnet.compiler.lowering import lowered
 from microgradnet.compiler.memory import eager_peak, measured
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
@@ -190,6 +191,7 @@ def build(program: Program, backend: str = "numpy") -> None:
         compare_labels(program)
     kernels = backend == "numba" and few_enough(program, others)
     if kernels:
+        keep_columns(program)
         tail = add_products(program, tail)
     tail = flatten_updates(program, tail, sys.maxsize if kernels else BLOCK)  # kernels need no blocks
     if kernels and few_enough(program, program.operations):
