@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 NAMES = ("scipy_cblas_{}gemm64_", "cblas_{}gemm64_", "cblas_{}gemm$NEWLAPACK$ILP64", "cblas_{}gemm")
-"""What builds of NumPy call C ← α·A·B + β·C: OpenBLAS of its wheels, of others, Apple's, any other library."""
+"""What builds of NumPy call C ← α·A·B + β·C: OpenBLAS in its wheels and elsewhere, Apple's, any other one."""
 LETTERS = {"float32": "s", "float64": "d"}
 BY_ROWS, AS_IT_IS, TURNED = 101, 111, 112
 """The numbers by which the interface in C (CBLAS, BLAS Technical Forum 2001, B.2) knows layouts."""
@@ -28,9 +28,11 @@ def gemm(kind: str) -> int | None:
         library = ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__)
     except (ImportError, OSError):
         return None
-    found = [name for name in _names(kind) if hasattr(library, name)]
-    function = getattr(library, found[0]) if found else None
-    return ctypes.cast(function, ctypes.c_void_p).value if _right(function, kind) else None
+    for name in _names(kind):
+        function = getattr(library, name, None)
+        if function is not None and _right(function, kind):
+            return ctypes.cast(function, ctypes.c_void_p).value
+    return None
 
 
 def _names(kind: str) -> list[str]:
@@ -41,7 +43,7 @@ def _names(kind: str) -> list[str]:
 
 def _right(function: Any, kind: str) -> bool:
     """Whether a product of small integers has the right result."""
-    if function is None or ctypes.sizeof(ctypes.c_void_p) != 8:
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
     number = ctypes.c_float if kind == "float32" else ctypes.c_double
     integer, pointer = ctypes.c_int64, ctypes.c_void_p

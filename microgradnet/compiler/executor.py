@@ -273,7 +273,9 @@ class Executor:
         """Whether an operation shows an argument from its beginning on, for machine code alone."""
         if op.args[0].kind != "argument" or op.name != "transpose" or op.out in self.program.outputs:
             return False
-        return all(self._in_code(reader) and reader.kind != "view" for reader in self._readers.get(op.out, []))
+        return all(
+            self._in_code(reader) and reader.kind != "view" for reader in self._readers.get(op.out, [])
+        )
 
     def _certain(self, slot: Slot) -> bool:
         """Whether an array has the slot's strides in every call: of arguments they are compared."""

@@ -1,4 +1,4 @@
-"""Launches: the text of loops and products for the compiler, over memory whose addresses stand in a table."""
+"""Launches: loops and products as text for the compiler, over memory whose addresses stand in a table."""
 
 from __future__ import annotations
 
@@ -79,11 +79,36 @@ class Launch:
         alpha = f"-{alpha}" if product.negative else alpha
         matrices = product.a, product.b, product.c
         layout = [product.a.turn, product.b.turn, *product.sizes, *[matrix.step for matrix in matrices]]
+        places = [self.pointer(matrix.slot) for matrix in matrices]
+        if product.beta != 0:
+            places[:2] = [
+                self._apart(matrix.slot, place, product.c.slot)
+                for matrix, place in zip(matrices[:2], places[:2], strict=True)
+            ]
         self._body.append(
             f"gemm_{kind}(address(table, {self.table.place_of(product.function)}), {tuple(layout)}, "
-            f"({alpha}, {beta}), ({', '.join([self.pointer(matrix.slot) for matrix in matrices])}))"
+            f"({alpha}, {beta}), ({', '.join(places)}))"
         )
         self.parts += 1
+
+    def _apart(self, slot: Slot, place: str, out: Slot) -> str:
+        """Copy an argument that lies in the memory of what is updated, such as the parameter itself."""
+        slot = self.starts.get(slot, slot)
+        if slot in self.arrays:
+            return place
+        given = f"types.int64(x{self.varying.index(slot)}.ctypes.data)"
+        target = f"address(table, {self.table.place(self.arrays[out])})"
+        kind, count = slot.dtype.name, slot.nbytes // slot.dtype.itemsize
+        name, region = self.new_name("p"), f"0, 1, {self.parts}"
+        spare = f"address(table, {self.table.place(np.empty(count, slot.dtype))})"
+        self._body += [
+            f"{name} = {place}",
+            f"if {given} < {target} + {out.nbytes} and {target} < {given} + {slot.nbytes}:",
+            f"    {name} = pointer_{kind}({spare})",
+            f"    for j in range({count}):",
+            f"        store({name}, j, load({place}, j, {region}), {region})",
+        ]
+        return name
 
     def add_check(self, slot: Slot, count: int) -> None:
         """Append the question whether all integers of an array lie in 0 … count − 1."""

@@ -1,12 +1,13 @@
 """Labels: an element of each row that a label picks, found by comparing the label with every column.
 
-Indexing by arrays is a call of NumPy; a comparison is one more operation in a kernel. It is used where a check
-has the labels in range, as cross-entropy's does: out of range, indexing would raise or count from the end.
+Indexing by arrays is a call of NumPy; a comparison is one more operation in a kernel. It is used where a
+check has the labels in range, as cross-entropy's does: out of range, indexing would raise or count from the
+end.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +32,12 @@ def _compared(op: Operation, counts: dict[Slot, int]) -> Operation | None:
         return None
     x, rows, labels = op.args
     shape = x.shape if op.name == "index" else op.meta["shape"]
-    if len(op.meta["spec"]) != 2 or len(shape) != 2 or min(shape) < 2 or counts.get(labels, shape[1] + 1) > shape[1]:
+    if (
+        len(op.meta["spec"]) != 2
+        or len(shape) != 2
+        or min(shape) < 2
+        or counts.get(labels, shape[1] + 1) > shape[1]
+    ):
         return None
     count = (shape[0],)
     in_turn = rows.kind == "constant" and rows.shape == count and (rows.source == np.arange(*count)).all()
@@ -41,7 +47,9 @@ def _compared(op: Operation, counts: dict[Slot, int]) -> Operation | None:
         return Operation("pick", "call", picked, (x, labels), {}, op.out, backward=op.backward)
     meta = {"columns": shape[1]}
     same = x.shape == count
-    return Operation("place", "call", placed, (x, labels), meta, op.out, backward=op.backward) if same else None
+    return (
+        Operation("place", "call", placed, (x, labels), meta, op.out, backward=op.backward) if same else None
+    )
 
 
 def picked(x: Array, labels: Array) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from microgradnet.compiler.loops import CALLS, loop_of
 from microgradnet.compiler.products import product_of
 from microgradnet.compiler.program import owners
 
@@ -30,7 +31,7 @@ def keep_columns(program: Program) -> None:
 class _Layouts:
     def __init__(self, program: Program) -> None:
         self.operations = program.operations
-        self.made = {op.out: op for op in program.operations if op.out is not None}
+        self.made: dict[Slot, Operation] = {op.out: op for op in program.operations if op.out is not None}
         self.readers = program.readers()
         owned_by = owners(program.operations)
         self.kept = {owner for slot in program.outputs for owner in owned_by.get(slot, (slot,))}
@@ -38,14 +39,18 @@ class _Layouts:
         for op in program.operations:
             if op.kind == "view" and op.out is not None:
                 self.views.setdefault(op.args[0], []).append(op.out)
-        self.free = {slot for slot in self.made if slot is not None and self._free(slot)}
+        self.free = {slot for slot in self.made if self._free(slot)}
         """Results whose layout nobody but machine code can tell."""
 
     def _free(self, slot: Slot) -> bool:
         plain = slot.contiguous and len(slot.shape) == 2 and min(slot.shape) > 1 and slot not in self.kept
-        return plain and self._either_way(self.made[slot]) and all(
-            self._either_way(reader) or (_transposes(reader) and self._only_products(reader.out))
-            for reader in self.readers.get(slot, [])
+        return (
+            plain
+            and self._either_way(self.made[slot])
+            and all(
+                self._either_way(reader) or (_transposes(reader) and self._only_products(reader.out))
+                for reader in self.readers.get(slot, [])
+            )
         )
 
     def _only_products(self, view: Slot | None) -> bool:
@@ -55,7 +60,8 @@ class _Layouts:
 
     def _either_way(self, op: Operation) -> bool:
         """Whether an operation reads and writes its matrices in any layout."""
-        return op.elementwise or op.kind == "reduce" or product_of(op) is not None
+        alike = op.elementwise or (op.function in CALLS and loop_of(op) is not None)
+        return alike or op.kind == "reduce" or product_of(op) is not None
 
     def by_columns(self, slot: Slot) -> bool:
         """Whether a slot is a product, turned."""
@@ -69,8 +75,8 @@ class _Layouts:
         """Return the matrices that are read and made together, element by element."""
         group_of: dict[Slot, set[Slot]] = {}
         for op in self.operations:
-            if op.elementwise and op.out in self.free:
-                together = [slot for slot in (*op.slots, op.out) if slot is not None and slot.shape == op.out.shape]
+            if op.out is not None and op.out in self.free and self._either_way(op) and product_of(op) is None:
+                together = [slot for slot in (*op.slots, op.out) if slot.shape == op.out.shape]
                 merged: set[Slot] = set().union(*[group_of.get(slot, {slot}) for slot in together])
                 group_of.update(dict.fromkeys(merged, merged))
         return list({id(group): group for group in group_of.values()}.values())

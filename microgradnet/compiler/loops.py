@@ -160,11 +160,14 @@ CALLS: dict[Any, Callable[..., str]] = {
 def loop_of(op: Operation) -> Loop | None:
     """Return an operation as a loop; None where it is not one, and stays a call of NumPy."""
     out = op.out
-    if out is not None and op.function in {picked, placed}:
-        return _by_label(op, out)
-    slots = [*op.slots, *([out] if out is not None else [])]
-    if out is None or not all(_known(slot) for slot in slots):
+    if out is None:
         return None
+    if op.function in {picked, placed}:
+        return _by_label(op, out)
+    return _of_floats(op, out) if all(_known(slot) for slot in (*op.slots, out)) else None
+
+
+def _of_floats(op: Operation, out: Slot) -> Loop | None:
     if op.kind == "reduce":
         return _reduction(op, out)
     if op.kind == "scalar" and op.function is product:

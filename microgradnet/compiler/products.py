@@ -1,4 +1,4 @@
-"""Products: a product of two matrices as one call of BLAS, and gradients that nobody keeps as part of an update.
+"""Products: matrix products as calls of BLAS, and gradients that nobody keeps as part of an update.
 
 Where the gradient of a weight is a product that only the update reads, the product adds it to the weight:
 W ← β·W + α·A·B is one call of BLAS, which takes no longer than A·B alone.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix as BLAS is told of it: whether its rows are its columns in memory, and the step between them."""
+    """A matrix as BLAS is told of it: whether it is turned in memory, and the step from row to row there."""
 
     slot: Slot
     turn: int
@@ -112,7 +112,7 @@ class _Updates:
     def look_at(self, tensor: Value, slot: Slot) -> None:
         """Replace the update of a tensor where it is of that form."""
         op = self.made.get(slot)
-        if op not in self.tail or op is None or not tensor._array.flags.carray or tensor._array.size == 0:
+        if op is None or op not in self.tail or not tensor._array.flags.carray or not slot.size:
             return
         for base, term in self._sides(op):
             added = self._added(tensor, slot, base, term, negative=op.function is np.subtract)
@@ -125,9 +125,7 @@ class _Updates:
             return [op.args, op.args[::-1]]
         return [op.args] if op.function is np.subtract else []
 
-    def _added(
-        self, tensor: Value, slot: Slot, base: Any, term: Any, *, negative: bool
-    ) -> Operation | None:
+    def _added(self, tensor: Value, slot: Slot, base: Any, term: Any, *, negative: bool) -> Operation | None:
         x, beta, scaled_x = self._scaled(base)
         gradient, alpha, scaled_gradient = self._scaled(term)
         maker = self.made.get(gradient)
@@ -165,8 +163,7 @@ class _Updates:
     def _may_change(self, slot: Slot) -> bool:
         """Whether an update may write to what a product reads."""
         return any(
-            owner.kind not in {"result", "argument", "constant"}
-            for owner in self.owned_by.get(slot, (slot,))
+            owner.kind not in {"result", "argument", "constant"} for owner in self.owned_by.get(slot, (slot,))
         )
 
 

@@ -85,8 +85,8 @@ class Operation:
 
     name: str
     kind: str
-    """ufunc, reduce, dot, copy and product write to memory that is given to them; a view needs none, a scalar is a
-    NumPy number, a call makes its own; random is a call that draws numbers; check may raise, and has no
+    """ufunc, reduce, dot, copy and product write to memory that is given to them; a view needs none, a scalar
+    is a NumPy number, a call makes its own; random is a call that draws numbers; check may raise, and has no
     result."""
     function: Callable[..., Any]
     args: tuple[Any, ...]

@@ -88,8 +88,8 @@ def _pointers() -> dict[str, Any]:
 def _memory() -> dict[str, Any]:
     """Return what reads and writes memory.
 
-    A load or store is told which region it is in, of how many, in which part of the code. Regions of a part do
-    not overlap; a compiler that cannot know it does one number after the other, where it might do eight.
+    A load or store is told which region it is in, of how many, in which part of the code. Regions of a part
+    do not overlap; a compiler that cannot know it does one number at a time, where it might do eight.
     """
     from llvmlite import ir
     from numba import types

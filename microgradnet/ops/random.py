@@ -64,7 +64,7 @@ def _bits_16(count: int, rng: np.random.Generator) -> Any:
 
 def _bernoulli(*, p: float, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Any:
     """Compare floats with p, or 16 bits with p·2¹⁶: where they equal its whole part, its fraction decides."""
-    count = math.prod(shape) if isinstance(shape, tuple) else shape
+    count = math.prod(np.atleast_1d(shape).tolist())
     if count < MANY:
         return (rng.random(shape, np.float32) < p).astype(dtype)
     bits, (whole, fraction) = _bits_16(count, rng), divmod(p * (1 << 16), 1)

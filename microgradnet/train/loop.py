@@ -50,10 +50,10 @@ def epochs(
     the default generator without). ``metrics`` are names from ``METRICS`` or ``{name: function}``, a function
     of the outputs and the targets of a batch; means weigh every batch by its examples. ``on_batch`` is called
     after every step, while the gradients that it used are still in ``.grad``; ``train.Watch`` collects norms
-    there. The model is in training mode only while it trains, in evaluation mode while it is validated,
-    and as it was whenever a record is yielded. With ``compile`` the step is recorded once and replayed
-    (``mg.compile``): the same numbers, sooner. ``compile="numba"`` names its backend, whose numbers are
-    close, not the same.
+    there. Without it no gradient is left behind, which machine code need not even make. The model is in
+    training mode only while it trains, in evaluation mode while it is validated, and as it was whenever a
+    record is yielded. With ``compile`` the step is recorded once and replayed (``mg.compile``): the same
+    numbers, sooner. ``compile="numba"`` names its backend, whose numbers are close, not the same.
 
     Raises
     ------
@@ -75,6 +75,38 @@ def epochs(
     1 19
     2 38
     """
+    return _begun(
+        model,
+        loss_fn,
+        optimizer,
+        data,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        metrics=metrics,
+        rng=rng,
+        on_batch=on_batch,
+        compile=compile,
+        gradients=on_batch is not None,
+    )
+
+
+def _begun(
+    model: Module,
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    data: Data,
+    *,
+    epochs: int | None,
+    batch_size: int,
+    validation: Data | None,
+    metrics: Metrics,
+    rng: Seed,
+    on_batch: Callable[[Batch], None] | None,
+    compile: bool | str,
+    gradients: bool,
+) -> Iterator[Record]:
+    """Check what is wished for, and return the records to come; ``gradients`` are kept after each step."""
     if epochs is not None and epochs < 0:
         raise ValueError(f"epochs must not be negative, got {epochs}")
     checked = None if validation is None else source(validation, "the validation data")
@@ -85,13 +117,10 @@ def epochs(
     trained.batches(
         batch_size
     )  # refuses a batch size that makes no sense, now rather than at the first epoch
-    step = Step(model, loss_fn, optimizer, compiled=compile)
+    step = Step(model, loss_fn, optimizer, compiled=compile, gradients=gradients)
     return _records(
         model, loss_fn, step, trained, epochs, batch_size, checked, resolve(metrics), order, on_batch
     )
-
-
-_epochs = epochs  # fit has a parameter of this name
 
 
 def _records(
@@ -212,7 +241,7 @@ def fit(
     good = best = model.state_dict()
     with Bar(progress, epochs) as bar:
         on_step = bar.wrap(on_batch)
-        records = _epochs(
+        records = _begun(
             model,
             loss_fn,
             optimizer,
@@ -224,6 +253,7 @@ def fit(
             rng=rng,
             on_batch=on_step,
             compile=compile,
+            gradients=on_batch is not None,
         )
         try:
             for record in records:

@@ -31,12 +31,18 @@ _finite = Primitive("finite", _checked, lambda g, _y, _loss: g)
 
 
 class Step:
-    """The step as a function of a batch; it updates only where the loss is finite, else: DivergedError."""
+    """The step as a function of a batch; it updates only where the loss is finite, else: DivergedError.
 
-    def __init__(self, model: Module, loss_fn: Any, optimizer: Optimizer, *, compiled: bool | str) -> None:
+    ``gradients`` says whether they are kept after it.
+    """
+
+    def __init__(
+        self, model: Module, loss_fn: Any, optimizer: Optimizer, *, compiled: bool | str, gradients: bool
+    ) -> None:
         self._model = model
         self._loss_fn = loss_fn
         self._optimizer = optimizer
+        self._gradients = gradients
         backend = "numpy" if compiled is True else str(compiled)
         self._compiled = compile(self._whole, backend=backend) if compiled else None
 
@@ -68,6 +74,8 @@ class Step:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        if not self._gradients:
+            self._optimizer.zero_grad()
 
 
 def _diverged(value: float, loss: Tensor, model: Module, epoch: int, step: int) -> DivergedError:

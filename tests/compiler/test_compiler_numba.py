@@ -601,7 +601,9 @@ def late_gradient(p: Any) -> Any:
 
 def test_a_loss_that_is_not_finite_stops_before_the_update():
     model = nn.Sequential(nn.Linear(4, 3, rng=np.random.default_rng(2)), nn.Sigmoid())
-    step = train.step.Step(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compiled="numba")
+    step = train.step.Step(
+        model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compiled="numba", gradients=True
+    )
     target = np.zeros((6, 3), np.float32)
     for i in range(3):
         step(X, target, 1, i)
