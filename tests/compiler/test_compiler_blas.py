@@ -331,20 +331,21 @@ def test_a_weight_that_is_multiplied_by_a_number_first():
 
 
 def test_an_argument_that_is_the_parameter():
+    """Large enough for BLAS to read its arguments again after it has begun to write."""
     found = []
     for wrap in (lambda step: step, compiled):
-        w = mg.Parameter(np.random.default_rng(0).normal(size=(300, 300)) / 300**0.5, dtype=float)
+        w = mg.Parameter(np.random.default_rng(0).normal(size=(900, 900)) / 30, dtype=float)
 
         def f(x, w=w):
             linear(x, w).tanh().sum().backward()
             with mg.no_grad():
-                w[...] = w - 0.1 * w.grad
+                w[...] = w - 0.001 * w.grad
             w.grad = None
             return w.sum()
 
         step = wrap(f)
         for i in range(4):
-            step(w.data if i else np.ones((300, 300)))
+            step(w.data if i else np.eye(900))
         found.append(w.data)
     assert ADDED in notes(step)
     assert close(*found)
