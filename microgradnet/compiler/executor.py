@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradnet import ops
-from microgradnet.compiler.kernels import Launch, Table
-from microgradnet.compiler.machine_code import compiled
+from microgradnet.compiler.launches import Launches, counts
 from microgradnet.compiler.memory import LINE, STATIC, Memory, bound
 from microgradnet.compiler.program import Operation, Program, Slot, Storage
 from microgradnet.graph import clock, last_write
 from microgradnet.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from microgradnet.graph import Array
 
@@ -68,12 +67,6 @@ class Writer:
         return made
 
 
-def _memory(slot: Slot) -> Array:
-    """Return an uninitialised array with the strides of a slot, with all their gaps and directions."""
-    low = sum([(n - 1) * step for n, step in zip(slot.shape, slot.strides, strict=True) if step < 0])
-    return np.ndarray(slot.shape, slot.dtype, np.empty(slot.nbytes, np.uint8), -low, slot.strides)
-
-
 class Executor:
     """Memory and code of a program."""
 
@@ -93,28 +86,18 @@ class Executor:
         self.numbers = {slot: array for slot, array in self.arrays.items() if slot.kind == "number"}
         guards(self.writer, self.arrays)
         self._entry()
-        self._makers = {op.out: op for op in program.operations}
-        self._table = Table()
-        self._launches: list[Launch] = []
-        self._open: Launch | None = None
-        self._checks: list[str] = []
-        """What says what is wrong with a number that the open machine code does not take."""
-        self._readers = program.readers()
-        self._starts: dict[Slot, Slot] = {}
-        """Arguments whose transposes only machine code reads: by these."""
-        self._fast = any(self._in_code(op) for op in program.operations)
+        self._launches = Launches(program, self.writer, self.arrays, self._text)
         last = {op.kernel: op for op in program.operations}
         for op in program.operations:
             if op.kind != "fused" and not op.in_registers:
                 self._emit(op)
             if op.kernel is not None and last[op.kernel] is op:
-                kernel = op.kernel
-                self._launch([s for s in kernel.arguments if s not in kernel.registers]).add(kernel)
-        self._close()
+                self._launches.add(op.kernel)
+        self._launches.close()
         self._exit()
-        self._load_launches()
+        kept = self._launches.load()
         self.run = self.writer.function(", ".join([f"t{slot.source}" for slot in program.arguments]) or "")
-        vars(self.run)["memory"] = self._addresses, self._table  # which no object that it names may hold
+        vars(self.run)["memory"] = kept  # which no object that it names may hold
 
     def _given(self) -> list[Slot]:
         """Return every slot whose memory is known before the program runs, storages with tensors first."""
@@ -202,16 +185,12 @@ class Executor:
 
     def _line(self, line: str) -> None:
         """Append a line, after what machine code has to do before."""
-        self._close()
+        self._launches.close()
         self.writer.lines.append(line)
 
     def _emit(self, op: Operation) -> None:
         text = self._text
-        if op.product is not None and (op.kind == "product" or all(map(self._certain, op.slots))):
-            self._launch(op.slots).add_product(op.product)
-            return
-        if op.kind == "view" and op.out is not None and self._only_turned(op):
-            self._starts[op.out] = op.args[0]
+        if self._launches.takes(op):
             return
         args = [text(arg) for arg in op.args]
         if op.kind == "view" and all(slot in self.arrays for slot in op.slots) and op.out is not None:
@@ -232,70 +211,13 @@ class Executor:
             args.append(f"rng={self.writer.name(ops.generator, 'f')}()")
         args += [f"{key}={text(value)}" for key, value in meta.items()]
         call = f"{function}({', '.join(args)})"
-        if op.out is None and self._fast and self._counts(op):
-            self._launch(op.slots).add_check(op.args[0], op.meta["count"])
-            self._checks.append(call)
-        elif op.out is None:
-            self._line(f"{self._suspicion(op, args[0])}{call}")
+        if op.out is None:
+            if not self._launches.takes_check(op, call):
+                self._line(f"{self._suspicion(op, args[0])}{call}")
         elif op.out.shape and op.out.size:
             self._line(f"{self._local(op.out)} = {call}")
         else:
             self._line(f"{self._local(op.out)} = {self.writer.name(np.asarray, 'f')}({call})")
-
-    def _launch(self, slots: Iterable[Slot]) -> Launch:
-        """Return the machine code that goes on, with slots to read whose layout is certain."""
-        for slot in slots:
-            if not self._certain(slot):
-                made = self._text(slot)
-                self.arrays[slot] = _memory(slot)
-                copy = self.writer.name(np.copyto, "f")
-                self._line(f"{copy}({self._text(slot)}, {made}, 'unsafe')")
-        if self._open is None:
-            self._open = Launch(len(self._launches), self.arrays, self._starts, self._table)
-            self._launches.append(self._open)
-        return self._open
-
-    def _close(self) -> None:
-        """Write the call of the machine code that is open; what differs by call is given to it."""
-        if self._open is not None:
-            launch, self._open = self._open, None
-            self.writer.names |= {launch.name: None, "table": None}
-            given = ["table", *map(self._text, launch.varying)]
-            call = f"{launch.name}({', '.join(given)})"
-            self.writer.lines.append(f"if {call}: {'; '.join(self._checks)}" if self._checks else call)
-            self._checks = []
-
-    def _in_code(self, op: Operation) -> bool:
-        """Whether an operation runs in machine code, wherever its arguments are."""
-        return op.kernel is not None or (op.product is not None and all(map(self._certain, op.slots)))
-
-    def _only_turned(self, op: Operation) -> bool:
-        """Whether an operation shows an argument from its beginning on, for machine code alone."""
-        if op.args[0].kind != "argument" or op.name != "transpose" or op.out in self.program.outputs:
-            return False
-        return all(
-            self._in_code(reader) and reader.kind != "view" for reader in self._readers.get(op.out, [])
-        )
-
-    def _certain(self, slot: Slot) -> bool:
-        """Whether an array has the slot's strides in every call: of arguments they are compared."""
-        if slot in self.arrays:
-            return True
-        maker = self._makers.get(slot)
-        if maker is None:
-            return slot.kind == "argument"
-        if maker.kind == "view":
-            return all(self._certain(owner) for owner in maker.slots)
-        return maker.kind == "random" and slot.contiguous
-
-    def _load_launches(self) -> None:
-        """Put the machine code in the place of its names."""
-        self._addresses = self._table.filled()
-        if self._launches:
-            self.writer.names["table"] = int(self._addresses.ctypes.data)
-            functions = compiled(tuple([str(launch) for launch in self._launches]))
-            for launch, function in zip(self._launches, functions, strict=True):
-                self.writer.names[launch.name] = function
 
     def _suspicion(self, op: Operation, arg: str) -> str:
         """Return a quick question before a check: of integers that must lie in 0 … n − 1, one is too large.
@@ -303,19 +225,11 @@ class Executor:
         As unsigned numbers the negative ones are the largest of all.
         """
         slot = op.args[0]
-        if not self._counts(op):
+        if not counts(op):
             return ""
         unsigned = self.writer.name(np.dtype(f"u{slot.dtype.itemsize}"), "T")
         largest = f"{self.writer.name(np.maximum.reduce, 'f')}({arg}.view({unsigned}), None)"
         return f"if {largest} >= {op.meta['count']}: "
-
-    def _counts(self, op: Operation) -> bool:
-        """Whether a check asks for integers below a number."""
-        slot = op.args[0]
-        if op.name != "in_range" or "count" not in op.meta or slot.dtype.kind not in "iu":
-            return False
-        in_line = slot.contiguous or (len(slot.shape) == 1 and slot.strides[0] % slot.dtype.itemsize == 0)
-        return bool(slot.size and slot.dtype.isnative and in_line)
 
     def _scalar(self, op: Operation, args: list[str]) -> str:
         if op.function is operator.mul:
