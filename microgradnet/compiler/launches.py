@@ -27,7 +27,6 @@ class Launches:
         self._writer, self._arrays, self._text = writer, arrays, text
         self._makers = {op.out: op for op in program.operations}
         self._readers = program.readers()
-        self._outputs = set(program.outputs)
         self._table = Table()
         self._launches: list[Launch] = []
         self._open: Launch | None = None
@@ -98,7 +97,7 @@ class Launches:
 
     def _only_turned(self, op: Operation) -> bool:
         """Whether an operation shows an argument from its beginning on, for machine code alone."""
-        if op.args[0].kind != "argument" or op.name != "transpose" or op.out in self._outputs:
+        if op.args[0].kind != "argument" or op.name != "transpose":
             return False
         return all(self._inside(reader) and reader.kind != "view" for reader in self._readers.get(op.out, []))
 

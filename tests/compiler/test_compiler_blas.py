@@ -528,6 +528,17 @@ def test_picks_that_nobody_has_checked_are_numpys():
     assert "index" in {op.name for op in step.program.operations}
 
 
+def test_rows_in_another_order():
+    rows = mg.constant(np.arange(6)[::-1].copy())
+
+    def f(x, y):
+        return nn.functional.cross_entropy(x, y) + x[rows, y] * 2
+
+    step = compiled(f)
+    for _ in range(3):
+        assert close(f(mg.Tensor(X), LABELS).data, step(X, LABELS).data)
+
+
 def test_the_sign_of_a_zero_that_is_picked():
     x = np.array([[0.0, -0.0], [-0.0, 0.0]])
     target = np.array([1, 1])
