@@ -229,7 +229,9 @@ def test_products_are_part_of_the_update(given, count, dtype):
     for _ in range(6):
         pair.both(X.astype(dtype), LABELS)
     together = 6 if "momentum" in given else 2
-    expected = f"{count} products {ADDED}; {together} tensors are" if count else "tensors are updated together"
+    expected = (
+        f"{count} products {ADDED}; {together} tensors are" if count else "tensors are updated together"
+    )
     assert expected in "; ".join(pair.step.program.notes)
     assert len([op for op in calls_of_blas(pair.step) if op.kind == "product"]) == count
 
