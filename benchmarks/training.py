@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from benchmarks.implementations import TORCH
+from benchmarks.implementations import COMPILED, FAST, TORCH
 from microgradnet import datasets, nn, optim
 from microgradnet.compiler import compile
 
@@ -47,21 +48,21 @@ def weights() -> list[Array]:
 class Ours:
     """In microgradnet: its data sets, its batches, its compiled step."""
 
-    def __init__(self, data: datasets.Splits) -> None:
+    def __init__(self, data: datasets.Splits, backend: str) -> None:
         self._data = data
         self._model = nn.Sequential(nn.Linear(*SIZES[:2]), nn.ReLU(), nn.Linear(*SIZES[1:]))
         for parameter, array in zip(self._model.parameters(), weights(), strict=True):
             parameter.data = array
         self._loss_fn = nn.CrossEntropyLoss()
         self._optimizer = optim.SGD(self._model.parameters(), lr=RATE, momentum=MOMENTUM)
-        self._compiled = compile(self._step)
+        self._compiled = compile(self._step, backend=backend)
         self._infer = compile(self._model)
 
     def _step(self, x: Array, y: Array) -> Any:
         loss = self._loss_fn(self._model(x), y)
-        self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        self._optimizer.zero_grad()
         return loss
 
     def epoch(self, rng: np.random.Generator) -> None:
@@ -128,7 +129,7 @@ def trained(run: Run, epochs: int) -> dict[str, Any]:
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
-    """Train with both, one after the other."""
+    """Train with each, one after the other."""
     found: dict[str, Any] = {"missing": "", "runs": {}}
     try:
         data = datasets.load("mnist", download=False)
@@ -138,7 +139,9 @@ def measure(*, quick: bool) -> dict[str, Any]:
     except datasets.DataFileError as error:
         found["missing"] = str(error)
         return found
-    makers: dict[str, Callable[[datasets.Splits], Run]] = {"microgradnet_compiled": Ours}
+    makers: dict[str, Callable[[datasets.Splits], Run]] = {COMPILED.name: partial(Ours, backend="numpy")}
+    if FAST.present:
+        makers[FAST.name] = partial(Ours, backend="numba")
     if TORCH.present:
         makers[TORCH.name] = torch_run
     for name, make in makers.items():

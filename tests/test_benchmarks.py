@@ -463,7 +463,7 @@ def test_both_trainings_take_the_same_way(torch):
     rng = np.random.default_rng(0)
     part = datasets.Dataset(rng.random((100, 784), np.float32), rng.integers(10, size=100), 10)
     splits = datasets.Splits("made up", tuple("0123456789"), part, part, part)
-    ours, theirs = training.Ours(splits), training.torch_run(splits)
+    ours, theirs = training.Ours(splits, "numpy"), training.torch_run(splits)
     for run in (ours, theirs):
         order = np.random.default_rng(3)
         for _ in range(10):

@@ -70,7 +70,9 @@ class Kernel:
                 showing = [a for a in loop.accesses if old in self.owners.get(a.slot, (a.slot,))]
                 reads += [(nest, nest.placed(loop, access)) for access in showing]
         return target is not None and all(
-            nest is target[0] and self.root(read.slot) is old and same_steps(read, target[1])
+            nest is target[0]
+            and (self.root(read.slot) is old or (read.slot.like(out) and out.nbytes == old.nbytes))
+            and same_steps(read, target[1])
             for nest, read in reads
         )
 

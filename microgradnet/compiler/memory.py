@@ -11,6 +11,7 @@ from microgradnet.compiler.program import owners
 from microgradnet.graph import clock, last_change
 
 if TYPE_CHECKING:
+    from microgradnet.compiler.fusion import Kernel
     from microgradnet.compiler.program import Operation, Program, Slot, Storage
     from microgradnet.graph import Array, Value
 
@@ -77,10 +78,20 @@ class Memory:
         """Return the argument whose memory an elementwise operation may take over."""
         if op.out is None or not (op.elementwise or op.kernel is not None):
             return None
-        for arg in op.slots if op.kernel is None else op.kernel.arguments:
-            free = arg in self._held and self._last[arg] == i and arg.like(op.out)
-            if free and (op.kernel is None or op.kernel.replaces(op.out, arg)):
+        if op.kernel is not None:
+            return self._in_kernel(op.out, op.kernel, i)
+        for arg in op.slots:
+            if arg in self._held and self._last[arg] == i and arg.like(op.out):
                 return arg
+        return None
+
+    def _in_kernel(self, out: Slot, kernel: Kernel, i: int) -> Slot | None:
+        """Return whose memory a kernel may write a result to; it may read it as a transpose."""
+        for arg in kernel.arguments:
+            old = self._owned_by.get(arg, (arg,))[0]
+            whole = arg.like(out) and arg.nbytes == old.nbytes
+            if whole and old in self._held and self._last[old] == i and kernel.replaces(out, old):
+                return old
         return None
 
 

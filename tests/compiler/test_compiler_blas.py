@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import microgradnet as mg
 from microgradnet import nn, ops, optim, train
 from microgradnet.compiler import blas
+from microgradnet.compiler.memory import Memory
 from microgradnet.compiler.products import Matrix
 from microgradnet.compiler.program import Slot
 from microgradnet.nn.functional import linear
@@ -450,6 +451,16 @@ def test_layers_that_stay_column_after_column(activation, least, momentum):
     assert "column after column" in notes(pair.step)
     hidden = [op.out for op in pair.step.program.operations if op.out is not None and op.out.shape == (6, 8)]
     assert sum(not slot.contiguous for slot in hidden) >= least
+
+
+@pytest.mark.usefixtures("all_are_large")
+def test_a_kernel_may_write_where_it_reads_a_transpose():
+    pair = Pair((4, 8, 3), activation=nn.ReLU)
+    for _ in range(3):
+        pair.both(X, LABELS)
+    places = Memory(pair.step.program).offsets
+    made = {op.name: op.out for op in reversed(pair.step.program.operations)}
+    assert places[made["matmul"]] == places[made["maximum"]]
 
 
 class Odd(nn.Module):
