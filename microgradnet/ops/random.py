@@ -47,7 +47,7 @@ def _normal(*, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> 
     return rng.standard_normal(shape, dtype)
 
 
-MANY = 1 << 11
+MANY = 1 << 12
 """Draws from which 16 bits for each are quicker than a float for each."""
 _RAW_64 = {"PCG64", "PCG64DXSM", "Philox", "SFC64"}
 """Bit generators whose raw numbers are 64 random bits; of others, such as MT19937, that is not known."""
