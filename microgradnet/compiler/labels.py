@@ -28,28 +28,24 @@ def compare_labels(program: Program) -> None:
 
 
 def _compared(op: Operation, counts: dict[Slot, int]) -> Operation | None:
+    """Return an operation on matrices as a comparison; None where it is another one, or nobody checks."""
     if op.name not in {"index", "index_add"} or op.out is None or len(op.args) != 3:
         return None
     x, rows, labels = op.args
     shape = x.shape if op.name == "index" else op.meta["shape"]
-    if (
-        len(op.meta["spec"]) != 2
-        or len(shape) != 2
-        or min(shape) < 2
-        or counts.get(labels, shape[1] + 1) > shape[1]
-    ):
+    if len(op.meta["spec"]) != 2 or len(shape) != 2 or min(shape) < 2:
         return None
     count = (shape[0],)
     in_turn = rows.kind == "constant" and rows.shape == count and (rows.source == np.arange(*count)).all()
-    if not in_turn or labels.shape != count or labels.dtype.kind not in "iu":
+    in_range = labels.dtype.kind in "iu" and counts.get(labels, np.inf) <= shape[1]
+    if not in_turn or not in_range or labels.shape != count:
         return None
     if op.name == "index":
         return Operation("pick", "call", picked, (x, labels), {}, op.out, backward=op.backward)
+    if x.shape != count:
+        return None
     meta = {"columns": shape[1]}
-    same = x.shape == count
-    return (
-        Operation("place", "call", placed, (x, labels), meta, op.out, backward=op.backward) if same else None
-    )
+    return Operation("place", "call", placed, (x, labels), meta, op.out, backward=op.backward)
 
 
 def picked(x: Array, labels: Array) -> Array:

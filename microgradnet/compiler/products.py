@@ -115,7 +115,7 @@ class _Updates:
         if op is None or op not in self.tail or not tensor._array.flags.carray or not slot.size:
             return
         for base, term in self._sides(op):
-            added = self._added(tensor, slot, base, term, negative=op.function is np.subtract)
+            added = self._replacement(tensor, slot, base, term, negative=op.function is np.subtract)
             if added is not None:
                 self.added[op] = added
                 return
@@ -125,7 +125,10 @@ class _Updates:
             return [op.args, op.args[::-1]]
         return [op.args] if op.function is np.subtract else []
 
-    def _added(self, tensor: Value, slot: Slot, base: Any, term: Any, *, negative: bool) -> Operation | None:
+    def _replacement(
+        self, tensor: Value, slot: Slot, base: Any, term: Any, *, negative: bool
+    ) -> Operation | None:
+        """Return β·X ± α·A·B as one operation; None where the sides of the update are something else."""
         x, beta, scaled_x = self._scaled(base)
         gradient, alpha, scaled_gradient = self._scaled(term)
         maker = self.made.get(gradient)
@@ -140,7 +143,9 @@ class _Updates:
             return None
         slot.storage = (Storage(slot.size, slot.dtype, [tensor]), 0)
         args = (x, *maker.args, alpha, beta)
-        added = Operation("add_product", "product", _added, args, {"negative": negative}, slot, backward=True)
+        added = Operation(
+            "add_product", "product", product_added, args, {"negative": negative}, slot, backward=True
+        )
         matrices = (product.a, product.b, Matrix(slot, AS_IT_IS, product.c.step))
         added.product = Product(product.function, *matrices, product.sizes, alpha, beta, negative)
         self.gone.update([maker, *scaled_x, *scaled_gradient])
@@ -167,5 +172,6 @@ class _Updates:
         )
 
 
-def _added(x: Any, a: Any, b: Any, alpha: Any, beta: Any, *, negative: bool) -> Any:
+def product_added(x: Any, a: Any, b: Any, alpha: Any, beta: Any, *, negative: bool) -> Any:
+    """Return β·x ± α·a·b."""
     return beta * x - alpha * (a @ b) if negative else beta * x + alpha * (a @ b)
