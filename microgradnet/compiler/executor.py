@@ -239,6 +239,8 @@ class Executor:
 
     def _kernel(self, op: Operation, args: list[str], out: str) -> str:
         name = self.writer.name
+        if op.kind == "dot" and op.out is not None and not op.out.contiguous:  # which dot does not write to
+            return f"{name(np.matmul, 'f')}({', '.join([*args, out])})"
         if op.kind == "dot":
             array = self.arrays.get(op.args[0])
             return f"{name(array.dot, 'd') if array is not None else args[0] + '.dot'}({args[1]}, {out})"

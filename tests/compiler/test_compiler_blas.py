@@ -463,6 +463,20 @@ def test_a_kernel_may_write_where_it_reads_a_transpose():
     assert places[made["matmul"]] == places[made["maximum"]]
 
 
+@pytest.mark.usefixtures("all_are_large")
+def test_a_product_of_what_a_call_makes_beside_a_large_layer():
+    """NumPy multiplies it, and is told to write column after column, which dot does not."""
+    rng = np.random.default_rng(0)
+    w, v = mg.Parameter(rng.normal(size=(5, 4))), mg.Parameter(rng.normal(size=(4, 5)))
+
+    def f(x):
+        return (linear(x, w) * (ops.cumsum(x, 1) @ v)).sum(1)
+
+    step = compiled(lambda x: f(x).detach())
+    for _ in range(3):
+        assert close(f(mg.Tensor(X)).data, step(X).data)
+
+
 class Odd(nn.Module):
     """Hidden values that are seen from outside, in another shape, and by a call of NumPy."""
 
