@@ -11,8 +11,7 @@ import numpy as np
 
 import microgradnet as mg
 from microgradnet import nn
-from microgradnet.backprop import sweep
-from microgradnet.graph import ancestors
+from microgradnet.backprop import visits
 
 # Two neurons in a row that share a weight: its gradient is a sum of two contributions.
 x, w = mg.Tensor(1.0, name="x"), mg.Tensor(0.5, requires_grad=True, name="w")
@@ -24,7 +23,7 @@ with mg.viz.source_lines():  # every node remembers its line
 # There is one sweep, which anybody can watch; the page and the frames show what is printed here.
 names = {"hidden": hidden, "error": error, "loss": loss, "w": w}
 called = {tensor._node.number: name for name, tensor in names.items()}
-for node, g, handed in sweep({loss._node.number: np.array(1.0)}, ancestors([loss._node])):
+for node, g, handed in visits({loss._node: np.array(1.0)}):
     print(f"∂L/∂({called.get(node.number) or node.primitive.name}) = {g:.4f}")
     for _, parent, contribution, total in handed:
         target = called.get(parent.number) or parent.primitive.name

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+from itertools import repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
+from numpy import ndarray
 
 from microgradnet.graph import (
     Array,
@@ -23,7 +27,7 @@ from microgradnet.ops import astype, stack, sum_to
 from microgradnet.primitive import reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Sequence
 
 Handed: TypeAlias = "tuple[int, Node, Any, Any]"
 """One contribution: the argument's position, its node, ∂L/∂argument by this path, the running sum there."""
@@ -31,57 +35,79 @@ Visit: TypeAlias = "tuple[Node, Any, list[Handed]]"
 """What happens at one node: the node, ∂L/∂y as it arrived in full, and what it hands to its arguments."""
 
 
-def sweep(  # noqa: C901 - the hot path: calls would cost time
-    gradients: dict[int, Any], nodes: dict[int, Node], boxer: Value | None = None
-) -> Iterator[Visit]:
-    """Visit ``nodes`` newest first, turning each one's gradient into contributions to its arguments.
+def sweep(  # noqa: C901, PLR0912 - the hot path: calls would cost time
+    gradients: dict[Node, Any],
+    boxer: Value | None = None,
+    among: Container[Node] | None = None,
+    watch: Callable[[Node, Any, list[Handed]], Any] | None = None,
+) -> list[tuple[Node, Any]]:
+    """Turn each gradient into contributions to the node's arguments, newest first; return what to store.
 
-    The one backward pass that there is. ``gradients`` holds the seeds by node number. With a ``boxer`` the
+    The one backward pass that there is. ``gradients`` holds the seeds, and is used up. With a ``boxer`` the
     rules are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
+    Contributions go to all that requires a gradient, or only to what is ``among`` these. ``watch`` is told
+    what happens at each node.
     """
-    for number in sorted(nodes, reverse=True):
-        g = gradients.pop(number, None)
-        if g is None:
-            continue
-        node = nodes[number]
+    stored = []
+    queue = [(-node.number, node) for node in gradients]
+    heapify(queue)
+    while queue:
+        _, node = heappop(queue)  # all that was computed from it is newer, so that its gradient is complete
+        g = gradients.pop(node)
         if node.hooks:
             g = _hooked(g, node, boxer)
+        if node.retains_grad:
+            stored.append((node, g))
         handed: list[Handed] = []
         if node.primitive is not None:
-            if node.freed or last_write[0] > number:
-                _check_usable(node, nodes)
+            if node.freed or last_write[0] > node.number:
+                _check_usable(node, among)
             y, args, meta, parents = node.y, node.args, node.meta, node.parents
             if boxer is not None:
                 y, args = _boxed(node, boxer)
             for i, rule in node.pulls:
                 parent = parents[i]
-                if parent is None or parent.number not in nodes:
+                if parent is None or not (parent.requires_grad if among is None else parent in among):
                     continue
                 c = rule(g, y, *args, **meta) if meta else rule(g, y, *args)
                 x = parent.y
-                if type(c) is not np.ndarray or c.shape != x.shape or c.dtype is not x.dtype:
+                if type(c) is not ndarray or c.shape != x.shape or c.dtype is not x.dtype:
                     c = _conform(c, node, i, parent, boxer)
                 if (
                     parent.primitive is None
                     and boxer is None
-                    and (c is g or c is y or c.base is not None or not c.flags.carray or _is_saved(c, args))
+                    and (c is g or c is y or c.base is not None or not c.flags.carray or _holds(args, c))
                 ):  # a leaf is going to store it: nobody else may hold it, and it is to be C-ordered
                     c = c.copy()
-                total = gradients.get(parent.number)
-                gradients[parent.number] = total = c if total is None else _dressed(total + c, boxer)
-                handed.append((i, parent, c, total))
-        yield node, g, handed
+                total = gradients.get(parent)
+                if total is None:
+                    heappush(queue, (-parent.number, parent))
+                    total = c
+                else:
+                    total = _dressed(total + c, boxer)
+                gradients[parent] = total
+                if watch is not None:
+                    handed.append((i, parent, c, total))
+        if watch is not None:
+            watch(node, g, handed)
+    return stored
 
 
-def _is_saved(c: Any, args: Sequence[Any]) -> bool:
+def visits(
+    gradients: dict[Node, Any], boxer: Value | None = None, among: Container[Node] | None = None
+) -> list[Visit]:
+    """Run the sweep, and return what happened at each node, in order."""
+    found: list[Visit] = []
+    sweep(gradients, boxer, among, lambda *visit: found.append(visit))
+    return found
+
+
+def _holds(args: Sequence[Any], c: Any) -> bool:
     """Whether the array is one that the node has saved (``in`` would compare elements)."""
-    for arg in args:  # noqa: SIM110 - the hot path: a generator would cost time
-        if c is arg:
-            return True
-    return False
+    return any(map(is_, args, repeat(c)))
 
 
-def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
+def _check_usable(node: Node, among: Container[Node] | None) -> None:
     """Refuse a node whose arrays were freed, or written to after it had saved them for a rule that runs."""
     if node.freed:
         message = (
@@ -95,7 +121,9 @@ def _check_usable(node: Node, nodes: dict[int, Node]) -> None:
             continue
         for i, rule in node.pulls:
             parent = parents[i]
-            if parent is not None and parent.number in nodes and 1 + k in reads(rule, 2 + len(parents)):
+            if parent is None or not (parent.requires_grad if among is None else parent in among):
+                continue
+            if 1 + k in reads(rule, 2 + len(parents)):
                 argument = parents[k - 1] if k else None
                 origin = argument.describe(node.scope) if argument else "a constant"
                 what = f"argument {k - 1} ({origin})" if k else "the result"
@@ -198,19 +226,14 @@ def backward(output: Value, gradient: Any = None, *, retain_graph: bool = True) 
             "create the inputs with requires_grad=True and compute it outside no_grad()"
         )
         raise RuntimeError(message)
-    nodes = ancestors([root], only_differentiable=True)
     if tracers and (recorder := tracer()) is not None:
-        recorder.backward(output, gradient, nodes)
+        recorder.backward(output, gradient)
         return
-    arrived = [
-        (node, g if node.primitive is None and not node.hooks else g.copy())  # a copy where others hold g too
-        for node, g, _ in sweep({root.number: seed(output, gradient, "backward()")}, nodes)
-        if node.retains_grad
-    ]
-    for node, g in arrived:
-        node.grad = g if node.grad is None else np.asarray(node.grad + g)
+    for node, g in sweep({root: seed(output, gradient, "backward()")}):
+        own = g if node.primitive is None and not node.hooks else g.copy()  # a copy where others hold g too
+        node.grad = own if node.grad is None else np.asarray(node.grad + own)
     if not retain_graph:
-        for node in nodes.values():
+        for node in ancestors([root], only_differentiable=True).values():
             if node.primitive is not None:
                 node.free()
 
@@ -259,7 +282,8 @@ def grad(
     recorder = tracer() if tracers else None
     boxed = create_graph or recorder is not None
     boxer = ins[0] if boxed else None
-    gradients: dict[int, Any] = {}
+    gradients: dict[Node, Any] = {}
+    between = _between([out._node for out in outs if isinstance(out, Value) and out._node is not None], ins)
     for out, start in zip(outs, starts, strict=True):
         if isinstance(out, Value) and out._node is not None:
             g = seed(out, start, "grad()")
@@ -268,34 +292,36 @@ def grad(
                 fixed(g)
             traced = boxed and isinstance(start, Value)
             tensor = (start if traced else out._box(g, None, [0])) if boxed else g
-            number = out._node.number
-            gradients[number] = _dressed(gradients[number] + tensor, boxer) if number in gradients else tensor
-    nodes = _between([out._node for out in outs if isinstance(out, Value) and out._node is not None], ins)
-    wanted = {x._node.number for x in ins}
-    found: dict[int, Any] = {}
+            node = out._node
+            if node in between:
+                gradients[node] = _dressed(gradients[node] + tensor, boxer) if node in gradients else tensor
+    wanted = {x._node for x in ins}
     token = current_scope.set(Scope(enabled=create_graph, outer=current_scope.get()))
+    found: dict[Node, Any] = {}
+
+    def watch(node: Node, g: Any, _handed: list[Handed]) -> None:
+        if node in wanted:
+            found[node] = g
+
     try:
-        for node, g, _ in sweep(gradients, nodes, boxer):
-            if node.number in wanted:
-                found[node.number] = g
+        sweep(gradients, boxer, between, watch)
     finally:
         current_scope.reset(token)
     return tuple([_result(x, i, found, allow_unused=allow_unused) for i, x in enumerate(ins)])
 
 
-def _between(roots: list[Node], inputs: Sequence[Value]) -> dict[int, Node]:
+def _between(roots: list[Node], inputs: Sequence[Value]) -> set[Node]:
     """Return the nodes on a path from an input to a root; nothing else needs a gradient."""
     reached = {x._node.number for x in inputs if x._node is not None}
     found = ancestors(roots)
     for number in sorted(found):  # oldest first: parents come before their children
         if any(parent is not None and parent.number in reached for parent in found[number].parents):
             reached.add(number)
-    return {number: node for number, node in found.items() if number in reached and node.requires_grad}
+    return {node for number, node in found.items() if number in reached and node.requires_grad}
 
 
-def _result(x: Value, i: int, found: dict[int, Any], *, allow_unused: bool) -> Any:
-    node = x._node
-    g = found.get(node.number) if node else None
+def _result(x: Value, i: int, found: dict[Node, Any], *, allow_unused: bool) -> Any:
+    g = None if x._node is None else found.get(x._node)
     if g is None:
         if allow_unused:
             return None

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy import ndarray
 
 from microgradnet.graph import Node, Value, current_scope, tracer, tracers
 
@@ -94,7 +95,7 @@ class Primitive:
         """Compute the forward: arrays in → array out, nothing recorded; tensors in → tensor out, recorded."""
         if tracers and (recorder := tracer()) is not None:
             return recorder.call(self, args, meta)
-        if len(args) == 1 and type(args[0]) is np.ndarray:
+        if len(args) == 1 and type(args[0]) is ndarray:
             return self.forward(args[0], **meta)
         arrays: list[Any] = []
         parents: list[Node | None] = []
@@ -118,7 +119,7 @@ class Primitive:
         y = self.forward(*arrays, **meta) if meta else self.forward(*arrays)
         if maker is None:
             return y
-        if type(y) is not np.ndarray:
+        if type(y) is not ndarray:
             y = np.asarray(y)
         version = [0]
         if y.base is not None or y is arrays[0] or y is arrays[-1]:

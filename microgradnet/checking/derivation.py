@@ -461,8 +461,7 @@ class _Equations:
             node.versions = [None if parent is None else [0] for parent in node.parents]
         root = self.run.root
         seed = Symbol.constant(np.ones(root.shape))
-        for _ in sweep({root.number: seed}, nodes, Boxer(self.symbols)):
-            pass
+        sweep({root: seed}, Boxer(self.symbols), set(nodes.values()))
 
     def _leading_to_parameters(self) -> dict[int, Node]:
         """Return the nodes on a path from a parameter to the loss."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from microgradnet.backprop import grad, sweep
+from microgradnet.backprop import grad, visits
 from microgradnet.checking.notation import (
     ACTIVATIONS,
     LATEX,
@@ -321,7 +321,7 @@ class _Explainer:
 
     def __init__(self, root: Node, nodes: dict[int, Node], start: Place) -> None:
         self.root, self.start = root, start
-        self.gradients = {node.number: g for node, g, _ in sweep({root.number: np.ones_like(root.y)}, nodes)}
+        self.gradients = {node.number: g for node, g, _ in visits({root: np.ones_like(root.y)})}
         reached = {start[0]}
         self.uses: dict[int, list[tuple[Node, int]]] = {}  # where a value enters: the node and the position
         for number in sorted(nodes):
@@ -430,11 +430,8 @@ class _Explainer:
     def _contribution(self, node: Node, i: int, g: Tensor) -> Any:
         """Let the sweep visit this node alone, with a g of ours, and return what it hands to argument i."""
         parent = node.parents[i]
-        pair = {node.number: node, parent.number: parent} if parent else {}
-        for visited, _, handed in sweep({node.number: g}, pair, _Detached()):
-            if visited is node:
-                return next(c for k, _, c, _ in handed if k == i)
-        return None
+        (_, _, handed), *_ = visits({node: g}, _Detached(), {parent} if parent else set())
+        return next((c for k, _, c, _ in handed if k == i), None)
 
     def _count(self) -> int | None:
         """Count the paths without a factor of 0, None where that takes too long."""

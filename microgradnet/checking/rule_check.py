@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradnet import delta
-from microgradnet.backprop import sweep
+from microgradnet.backprop import visits
 from microgradnet.checking.diagnosis import diagnose
 from microgradnet.checking.differences import (
     Derivative,
@@ -87,12 +87,11 @@ def check_rules(node: Node, label: str, rng: np.random.Generator) -> list[RuleCh
         parent = node.parents[i]
         if parent is None or i in done:
             continue
-        pair = {node.number: node, parent.number: parent}
         same = [k for k, _ in node.pulls if node.parents[k] is parent]
         done.update(same)
         try:
             with np.errstate(all="ignore"):
-                _, _, handed = next(sweep({node.number: g}, pair))
+                (_, _, handed), *_ = visits({node: g}, among={parent})
         except RULE_ERRORS as error:
             note = _raised(error, node, parent)
             checks += [RuleCheck(label, k, status="disagrees", diagnosis=note) for k in same]

@@ -151,10 +151,13 @@ class WatchedRun:
         found: dict[int, Array] = {}
         if root is None:
             return found
+
+        def watch(node: Node, g: Array, _handed: object) -> None:
+            found[node.number] = np.array(g)
+
         try:
             with np.errstate(all="ignore"):
-                for node, g, _ in sweep({root.number: np.ones(root.shape)}, self.nodes):
-                    found[node.number] = np.array(g)
+                sweep({root: np.ones(root.shape)}, watch=watch)
         except RULE_ERRORS as error:
             self.failure = str(error)
         return found

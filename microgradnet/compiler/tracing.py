@@ -434,7 +434,7 @@ class Tracer:
         if isinstance(value, np.ndarray):
             self._reference(value, "a backward pass")
 
-    def backward(self, output: Any, gradient: Any, nodes: dict[int, Node]) -> None:
+    def backward(self, output: Any, gradient: Any) -> None:
         """Run the one sweep on tensors, so that it is recorded, and add to the gradients of the leaves."""
         root = output._node
         if isinstance(gradient, Value):
@@ -449,10 +449,7 @@ class Tracer:
         token = current_scope.set(Scope(enabled=False, outer=current_scope.get()))
         self._sweeping = True
         try:
-            arrived = [
-                (node, g) for node, g, _ in sweep({root.number: start}, nodes, output) if node.retains_grad
-            ]
-            for node, g in arrived:
+            for node, g in sweep({root: start}, output):
                 if not g._array.flags.c_contiguous:
                     g = contiguous(g)  # noqa: PLW2901 - as the sweep leaves it
                 before = self.gradient_of(node)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.backprop import sweep
+from microgradnet.backprop import visits
 from microgradnet.graph import ancestors, enclosing_modules
 from microgradnet.html_table import table
 from microgradnet.lab.catalogue import Misconception, dropout_in_eval, named
@@ -299,8 +299,7 @@ def _compared(
 
 def _right(root: Node) -> Gradients:
     """Watch the engine's own sweep."""
-    nodes = ancestors([root], only_differentiable=True)
-    return {node.number: g for node, g, _ in sweep({root.number: np.ones_like(root.y)}, nodes)}
+    return {node.number: g for node, g, _ in visits({root: np.ones_like(root.y)})}
 
 
 def _paired(root: Node, other: Node) -> Gradients:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.backprop import seed, sweep
+from microgradnet.backprop import seed, visits
 from microgradnet.graph import Value, ancestors
 from microgradnet.viz.modules import Cluster, ModuleCalls
 from microgradnet.viz.rolling import Roller, Rolls
@@ -461,12 +461,11 @@ def settings_text(node: Node) -> str:
 def _backward(roots: Sequence[tuple[Value, Node]]) -> dict[int, Array]:
     """Return ∂root/∂node of every node, by number, from one backward pass that stores nothing."""
     caller = "draw(show=['backward'])"
-    seeds = {node.number: seed(root, None, caller) for root, node in roots if node.requires_grad}
+    seeds = {node: seed(root, None, caller) for root, node in roots if node.requires_grad}
     if not seeds:
         message = f"{caller}: nothing that is drawn requires a gradient, so there is no backward pass to show"
         raise ValueError(message)
-    found = ancestors([node for _, node in roots if node.requires_grad], only_differentiable=True)
-    return {node.number: g for node, g, _ in sweep(seeds, found)}
+    return {node.number: g for node, g, _ in visits(seeds)}
 
 
 def _carried(shape: tuple[int, ...] | None) -> str:

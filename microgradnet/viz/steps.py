@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradnet.backprop import seed, sweep
-from microgradnet.graph import Value, ancestors
+from microgradnet.backprop import seed, visits
+from microgradnet.graph import Value
 from microgradnet.viz.formulas import (
     Formula,
     argument_name,
@@ -100,7 +100,7 @@ def record(loss: Value, wishes: Wishes, caller: str) -> Pass:
         for node in picture.nodes
         if node.role not in {"input", "parameter", "constant"}
     ]
-    backward = _backward({root.number: seed(loss, None, caller)}, root, builder, facts)
+    backward = _backward({root: seed(loss, None, caller)}, builder, facts)
     return Pass(picture, tuple(facts), (Step("given", 0), *forward, *backward))
 
 
@@ -156,20 +156,20 @@ def _formula(formula: Formula | None, node: Node) -> str:
     return f"y = {node.primitive.name if node.primitive else ''}({', '.join(names)})"
 
 
-def _backward(start: dict[int, Array], root: Node, builder: Builder, facts: list[Facts]) -> list[Step]:
+def _backward(start: dict[Node, Array], builder: Builder, facts: list[Facts]) -> list[Step]:
     """Return the steps of the sweep.
 
     Inside a box nothing is shown; what leaves it to a node is shown once, added up, before that node's turn.
     """
-    visits = list(sweep(start, ancestors([root], only_differentiable=True)))
+    sweep = visits(start)
     places = {number: builder.places[item] for number, item in builder.index.items()}
     boxes = {n.number for n in builder.drawn if n.role in {"module", "fold"}}
-    counts = Counter(parent.number for _, _, handed in visits for _, parent, _, _ in handed)
+    counts = Counter(parent.number for _, _, handed in sweep for _, parent, _, _ in handed)
     seen: Counter[int] = Counter()
     sums: dict[int, Array] = {}
     leaving: dict[int, dict[int, Array]] = {}  # from a node to what boxes hand to it, by box
     steps: list[Step] = []
-    for node, g, handed in visits:
+    for node, g, handed in sweep:
         place = places[node.number]
         steps += [
             Step("backward", box, None, (_passed(place, total, g),))
