@@ -19,6 +19,9 @@ BLOCK = 1 << 17
 """How many elements are updated at a time, so that intermediate results stay in the processor's cache."""
 
 
+_PLAIN = frozenset({float, int, bool})
+
+
 class Optimizer:
     """Updates parameters from their gradients by a pure rule in plain arithmetic.
 
@@ -110,7 +113,9 @@ class Optimizer:
         states, rule = iter(self.state), self.rule
         for group in self.param_groups:
             self.check(group)
-            hyper = {name: _plain(group[name]) for name in self.defaults}
+            hyper = {name: group[name] for name in self.defaults}
+            if not _PLAIN.issuperset(map(type, hyper.values())):
+                hyper = {name: _plain(value) for name, value in hyper.items()}
             for p in group["params"]:
                 state, g, array = next(states), p.grad, p._array
                 if g is None:
@@ -120,11 +125,8 @@ class Optimizer:
                     continue
                 arrays = {name: state[name]._array for name in state} if state else state
                 change, kept = rule(array, g, arrays, **hyper)
-                for name, value in kept.items():  # first, since it may be a view of the old parameter
-                    if name in state:
-                        assign(state[name], value)
-                    else:
-                        state[name] = Tensor(np.array(value, order="C"))
+                if kept:  # first, since it may be a view of the old parameter
+                    _keep(state, kept)
                 np.subtract(array, change, array)
                 stamp(p)
 
@@ -235,6 +237,15 @@ def _fitting(saved: Mapping[Any, Any], parameters: list[Tensor]) -> list[dict[st
     return state
 
 
+def _keep(state: dict[str, Tensor], kept: Mapping[str, Any]) -> None:
+    """Write what a rule wants to find at the next step into a parameter's state."""
+    for name, value in kept.items():
+        if name in state:
+            assign(state[name], value)
+        else:
+            state[name] = Tensor(np.array(value, order="C"))
+
+
 def _plain(value: Any) -> Any:
     """Turn a NumPy number into Python's, which leaves float32 arithmetic float32."""
-    return value if type(value) in (float, bool, int) or not hasattr(value, "item") else value.item()
+    return value.item() if hasattr(value, "item") else value
