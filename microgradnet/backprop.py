@@ -48,8 +48,9 @@ def sweep(  # noqa: C901, PLR0912 - the hot path: calls would cost time
     Contributions go to all that requires a gradient, or only to what is ``among`` these. ``watch`` is told
     what happens at each node.
     """
-    stored = []
-    queue = [(-node.number, node) for node in gradients]
+    stored: list[tuple[Node, Any]] = []
+    leaves = [node for node in gradients if node.primitive is None]
+    queue = [(-node.number, node) for node in gradients if node.primitive is not None]
     heapify(queue)
     while queue:
         _, node = heappop(queue)  # all that was computed from it is newer, so that its gradient is complete
@@ -58,38 +59,41 @@ def sweep(  # noqa: C901, PLR0912 - the hot path: calls would cost time
             g = _hooked(g, node, boxer)
         if node.retains_grad:
             stored.append((node, g))
+        if node.freed or last_write[0] > node.number:
+            _check_usable(node, among)
+        y, args, meta, parents = node.y, node.args, node.meta, node.parents
+        if boxer is not None:
+            y, args = _boxed(node, boxer)
         handed: list[Handed] = []
-        if node.primitive is not None:
-            if node.freed or last_write[0] > node.number:
-                _check_usable(node, among)
-            y, args, meta, parents = node.y, node.args, node.meta, node.parents
-            if boxer is not None:
-                y, args = _boxed(node, boxer)
-            for i, rule in node.pulls:
-                parent = parents[i]
-                if parent is None or not (parent.requires_grad if among is None else parent in among):
-                    continue
-                c = rule(g, y, *args, **meta) if meta else rule(g, y, *args)
-                x = parent.y
-                if type(c) is not ndarray or c.shape != x.shape or c.dtype is not x.dtype:
-                    c = _conform(c, node, i, parent, boxer)
-                if (
-                    parent.primitive is None
-                    and boxer is None
-                    and (c is g or c is y or c.base is not None or not c.flags.carray or _holds(args, c))
-                ):  # a leaf is going to store it: nobody else may hold it, and it is to be C-ordered
-                    c = c.copy()
-                total = gradients.get(parent)
-                if total is None:
-                    heappush(queue, (-parent.number, parent))
-                    total = c
-                else:
-                    total = _dressed(total + c, boxer)
-                gradients[parent] = total
-                if watch is not None:
-                    handed.append((i, parent, c, total))
+        for i, rule in node.pulls:
+            parent = parents[i]
+            if parent is None or not (parent.requires_grad if among is None else parent in among):
+                continue
+            c = rule(g, y, *args, **meta) if meta else rule(g, y, *args)
+            x = parent.y
+            if type(c) is not ndarray or c.shape != x.shape or c.dtype is not x.dtype:
+                c = _conform(c, node, i, parent, boxer)
+            total = gradients.get(parent)
+            if total is not None:
+                total = _dressed(total + c, boxer)
+            elif parent.primitive is not None:
+                total = c
+                heappush(queue, (-parent.number, parent))
+            else:  # a leaf is going to store it: nobody else may hold it, and it is to be C-ordered
+                total = c if boxer is not None or _is_own(c, g, y, args) else c.copy()
+                leaves.append(parent)
+            gradients[parent] = total
+            if watch is not None:
+                handed.append((i, parent, c, total))
         if watch is not None:
             watch(node, g, handed)
+    for leaf in leaves:
+        g = gradients[leaf]
+        if leaf.hooks:
+            g = _hooked(g, leaf, boxer)
+        stored.append((leaf, g))
+        if watch is not None:
+            watch(leaf, g, [])
     return stored
 
 
@@ -102,9 +106,11 @@ def visits(
     return found
 
 
-def _holds(args: Sequence[Any], c: Any) -> bool:
-    """Whether the array is one that the node has saved (``in`` would compare elements)."""
-    return any(map(is_, args, repeat(c)))
+def _is_own(c: Array, g: Array, y: Array, args: Sequence[Any]) -> bool:
+    """Whether a rule has made this array anew, C-ordered (``in`` would compare elements)."""
+    return (
+        c.base is None and c.flags.carray and c is not g and c is not y and not any(map(is_, args, repeat(c)))
+    )
 
 
 def _check_usable(node: Node, among: Container[Node] | None) -> None:

@@ -39,9 +39,8 @@ def floating(x: Any) -> Any:
 def _sigmoid(x: Any) -> Any:
     if getattr(x, "dtype", None) not in _SIGMOID_CONSTANTS:
         x = floating(x)
-    y = np.empty_like(x)
+    y = np.negative(x) if x.ndim else np.negative(x, np.empty_like(x))  # of a number NumPy makes no array
     one, largest = _SIGMOID_CONSTANTS[y.dtype]
-    np.negative(x, y)
     np.minimum(y, largest, out=y)  # exp must not overflow; σ is below 1e-37 there
     np.exp(y, y)
     np.add(y, one, y)

@@ -65,7 +65,7 @@ def with_gaps(rows: int, columns: int, dtype: Any) -> Any:
 
 def _rows(x: Any) -> Any:
     """Flatten all but the last axis."""
-    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
+    return reshape(x, (-1, x.shape[-1]))
 
 
 def _rows_product(g: Any, x: Any) -> Any:
@@ -76,8 +76,8 @@ def _rows_product(g: Any, x: Any) -> Any:
 def _linear_rule(i: int) -> Any:
     return (
         lambda g, _y, _x, w, *_b: g.dot(w) if g.ndim == 2 else g @ w,
-        lambda g, _y, x, _w, *_b: _rows_product(_rows(g), _rows(x)),
-        lambda g, _y, _x, _w, _b: _sum_rows(_rows(g)),
+        lambda g, _y, x, _w, *_b: _rows_product(g, x) if g.ndim == 2 else _rows_product(_rows(g), _rows(x)),
+        lambda g, _y, _x, _w, _b: _sum_rows(g if g.ndim == 2 else _rows(g)),
     )[i]
 
 

@@ -117,7 +117,8 @@ class Optimizer:
             if not _PLAIN.issuperset(map(type, hyper.values())):
                 hyper = {name: _plain(value) for name, value in hyper.items()}
             for p in group["params"]:
-                state, g, array = next(states), p.grad, p._array
+                state, node, array = next(states), p._node, p._array
+                g = None if node is None else node.gradient()
                 if g is None:
                     continue
                 if array.size > BLOCK and array.flags.c_contiguous:
