@@ -39,8 +39,8 @@ class Table:
 class Launch:
     """Kernels and matrix products, one after another, as one function in Python.
 
-    Its arguments are the address of the table, and the arrays that differ by call. It returns 0, and where a
-    number is out of its range 1, at once.
+    Its arguments are the address of the table, and the arrays that differ by call. It returns 0; 1, at once,
+    where a number is out of its range, or where it would write to what it is given.
     """
 
     def __init__(self, number: int, arrays: dict[Slot, Any], starts: dict[Slot, Slot], table: Table) -> None:
@@ -49,6 +49,8 @@ class Launch:
         self.varying: list[Slot] = []
         """What is given at each call, in this order."""
         self.parts = 0
+        self.updates: dict[Slot, None] = {}
+        """Parameters that products write to."""
         self._count = 0
         self._pointers: dict[Any, str] = {}
         self._head: list[str] = []
@@ -62,7 +64,8 @@ class Launch:
         ]
         names = ["table", *[f"x{i}" for i in range(len(self.varying))]]
         head = f"@kernel(types.int64({', '.join(['types.int64', *types])}))"
-        lines = [f"def kernel_name({', '.join(names)}):", *self._head, *self._body, "return 0"]
+        apart = [self._apart(i, slot) for i, slot in enumerate(self.varying) if self.updates]
+        lines = [f"def kernel_name({', '.join(names)}):", *apart, *self._head, *self._body, "return 0"]
         return f"{head}\n" + "\n    ".join(lines) + "\n"
 
     def add(self, kernel: Kernel) -> None:
@@ -81,34 +84,21 @@ class Launch:
         layout = [product.a.turn, product.b.turn, *product.sizes, *[matrix.step for matrix in matrices]]
         places = [self.pointer(matrix.slot) for matrix in matrices]
         if product.beta != 0:
-            places[:2] = [
-                self._apart(matrix.slot, place, product.c.slot)
-                for matrix, place in zip(matrices[:2], places[:2], strict=True)
-            ]
+            self.updates[product.c.slot] = None
         self._body.append(
             f"gemm_{kind}(address(table, {self.table.place_of(product.function)}), {tuple(layout)}, "
             f"({alpha}, {beta}), ({', '.join(places)}))"
         )
         self.parts += 1
 
-    def _apart(self, slot: Slot, place: str, out: Slot) -> str:
-        """Copy an argument that lies in the memory of what is updated, such as the parameter itself."""
-        slot = self.starts.get(slot, slot)
-        if slot in self.arrays:
-            return place
-        given = f"types.int64(x{self.varying.index(slot)}.ctypes.data)"
-        target = f"address(table, {self.table.place(self.arrays[out])})"
-        kind, count = slot.dtype.name, slot.nbytes // slot.dtype.itemsize
-        name, region = self.new_name("p"), f"0, 1, {self.parts}"
-        spare = f"address(table, {self.table.place(np.empty(count, slot.dtype))})"
-        self._body += [
-            f"{name} = {place}",
-            f"if {given} < {target} + {out.nbytes} and {target} < {given} + {slot.nbytes}:",
-            f"    {name} = pointer_{kind}({spare})",
-            f"    for j in range({count}):",
-            f"        store({name}, j, load({place}, j, {region}), {region})",
-        ]
-        return name
+    def _apart(self, i: int, slot: Slot) -> str:
+        """Return the line that gives up where an argument lies in the memory of a parameter."""
+        given = f"types.int64(x{i}.ctypes.data)"
+        first, end = f"{given} + {slot.first}", f"{given} + {slot.first + slot.nbytes}"
+        places = [(self.table.place(self.arrays[out]), out.nbytes) for out in self.updates]
+        updated = [(f"address(table, {place})", size) for place, size in places]
+        overlaps = [f"({first} < {start} + {size}) & ({start} < {end})" for start, size in updated]
+        return f"if {' | '.join([f'({overlap})' for overlap in overlaps])}: return 1"
 
     def add_check(self, slot: Slot, count: int) -> None:
         """Append the question whether all integers of an array lie in 0 … count − 1."""

@@ -8,13 +8,14 @@ import numpy as np
 
 from microgradnet.compiler.kernels import Launch, Table
 from microgradnet.compiler.machine_code import compiled
+from microgradnet.compiler.program import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from microgradnet.compiler.executor import Writer
     from microgradnet.compiler.fusion import Kernel
-    from microgradnet.compiler.program import Operation, Program, Slot
+    from microgradnet.compiler.program import Operation, Program
     from microgradnet.graph import Array
 
 
@@ -63,7 +64,12 @@ class Launches:
         if self._open is not None:
             launch, self._open = self._open, None
             self._writer.names |= {launch.name: None, "table": None}
-            call = f"{launch.name}({', '.join(['table', *map(self._text, launch.varying)])})"
+            given = [self._text(slot) for slot in launch.varying]
+            call = f"{launch.name}({', '.join(['table', *given])})"
+            if launch.updates and given:  # which it may have been given: then it is given copies
+                copy = self._writer.name(_copy, "f")
+                again = f"{launch.name}({', '.join(['table', *[f'{copy}({array})' for array in given]])})"
+                call = f"{call} and {again}"
             self._writer.lines.append(f"if {call}: {'; '.join(self._checks)}" if self._checks else call)
             self._checks = []
 
@@ -124,5 +130,11 @@ def counts(op: Operation) -> bool:
 
 def _memory(slot: Slot) -> Array:
     """Return an uninitialised array with the strides of a slot, with all their gaps and directions."""
-    low = sum([(n - 1) * step for n, step in zip(slot.shape, slot.strides, strict=True) if step < 0])
-    return np.ndarray(slot.shape, slot.dtype, np.empty(slot.nbytes, np.uint8), -low, slot.strides)
+    return np.ndarray(slot.shape, slot.dtype, np.empty(slot.nbytes, np.uint8), -slot.first, slot.strides)
+
+
+def _copy(array: Array) -> Array:
+    """Return a copy of an argument, with its strides."""
+    copy = _memory(Slot.of("argument", array))
+    copy[...] = array
+    return copy

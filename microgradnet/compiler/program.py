@@ -60,6 +60,11 @@ class Slot:
         return sum(gaps) + self.dtype.itemsize if self.size else 0
 
     @property
+    def first(self) -> int:
+        """Where its memory begins, in bytes from its first element: before it where a stride is negative."""
+        return sum([(n - 1) * min(stride, 0) for n, stride in zip(self.shape, self.strides, strict=True)])
+
+    @property
     def contiguous(self) -> bool:
         """Whether the elements lie in C order, without gaps."""
         expected, strides = self.dtype.itemsize, []

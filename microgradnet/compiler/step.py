@@ -21,7 +21,7 @@ from microgradnet.compiler.lowering import lowered
 from microgradnet.compiler.memory import eager_peak, measured
 from microgradnet.compiler.passes import detach_outputs, drop_dead, optimized, order_of_writes
 from microgradnet.compiler.picture import nodes_and_edges
-from microgradnet.compiler.products import add_products
+from microgradnet.compiler.products import add_products, update_early
 from microgradnet.compiler.side_by_side import side_by_side
 from microgradnet.compiler.tracing import Tracer
 from microgradnet.graph import no_grad, tracer, tracers
@@ -196,6 +196,7 @@ def build(program: Program, backend: str = "numpy") -> None:
     tail = flatten_updates(program, tail, sys.maxsize if kernels else BLOCK)  # kernels need no blocks
     if kernels and few_enough(program, program.operations):
         fused(program, tail)
+        update_early(program)
     else:
         side_by_side(program, tail)
     for slot in traced | _slots(program):

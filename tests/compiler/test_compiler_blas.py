@@ -366,6 +366,55 @@ def test_an_argument_that_is_the_parameter():
     assert close(*found)
 
 
+@pytest.mark.parametrize(("step", "count"), [(1, 2), (-1, 1)])
+def test_an_argument_that_is_the_parameter_of_another_layer(step, count):
+    """It is read for the gradient of the first layer, when the second one has been updated."""
+    pair = Pair((4, 8, 4))
+    labels = np.arange(8) % 4
+    for i in range(4):
+        for model, _, run in pair.sides:
+            run(model[2].weight.data.reshape(8, 4)[::step] if i else np.eye(8, 4, dtype="f4")[::step], labels)
+    pair.same()
+    assert f"{count} products {ADDED}" in notes(pair.step)
+
+
+def test_a_parameter_is_updated_as_soon_as_nothing_else_reads_it():
+    pair = Pair((4, 8, 8, 3))
+    for _ in range(3):
+        pair.both(X, LABELS)
+    program = pair.step.program
+    weights = {id(p): i for i, p in enumerate(pair.sides[1][0].parameters())}
+    order = []
+    for op in program.operations:
+        read = [weights.get(id(slot.source)) for slot in op.slots if slot.kind == "state"]
+        order += [f"{'-=' if op.name == 'add_product' else 'reads'} {i}" for i in read if i in (0, 2, 4)]
+    backwards = [entry for entry in order if order.index(entry) >= order.index("-= 4")]
+    assert order.index("-= 4") < order.index("-= 2") < order.index("-= 0")
+    assert backwards.count("reads 4") == 0
+    assert order[-3:] == ["reads 2", "-= 2", "-= 0"]
+
+
+def test_no_parameter_is_updated_before_a_check():
+    model = nn.Linear(4, 3, rng=np.random.default_rng(0))
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+
+    @compiled
+    def step(x, p):
+        model(x).tanh().sum().backward()
+        sgd.step()
+        sgd.zero_grad()
+        return nn.BCELoss()(p, mg.constant(np.zeros((2, 2), "f4")))
+
+    good = np.full((2, 2), 0.5, np.float32)
+    for _ in range(3):
+        step(X, good)
+    assert f"1 products {ADDED}" in notes(step)
+    before = model.weight.data.copy()
+    with pytest.raises(ValueError, match="probabilities"):
+        step(X, 3 * good)
+    assert (model.weight.data == before).all()
+
+
 def test_parameters_in_other_layouts():
     found = []
     for wrap in (lambda step: step, compiled):
