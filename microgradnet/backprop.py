@@ -43,8 +43,8 @@ def sweep(  # noqa: C901, PLR0912 - the hot path: calls would cost time
 ) -> list[tuple[Node, Any]]:
     """Turn each gradient into contributions to the node's arguments, newest first; return what to store.
 
-    The one backward pass that there is. ``gradients`` holds the seeds, and is used up. With a ``boxer`` the
-    rules are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
+    The one backward pass that there is. ``gradients`` holds the seeds, and is written to. With a ``boxer``
+    the rules are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
     Contributions go to all that requires a gradient, or only to what is ``among`` these. ``watch`` is told
     what happens at each node.
     """
