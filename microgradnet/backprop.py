@@ -46,7 +46,7 @@ def sweep(  # noqa: C901, PLR0912 - the hot path: calls would cost time
     The one backward pass that there is. ``gradients`` holds the seeds, and is written to. With a ``boxer``
     the rules are fed with tensors of its kind, which makes every gradient a graph; without, with arrays.
     Contributions go to all that requires a gradient, or only to what is ``among`` these. ``watch`` is told
-    what happens at each node.
+    what happens at each node; leaves come last.
     """
     stored: list[tuple[Node, Any]] = []
     leaves = [node for node in gradients if node.primitive is None]

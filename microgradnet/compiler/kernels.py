@@ -95,7 +95,7 @@ class Launch:
         """Return the line that gives up where an argument lies in the memory of a parameter."""
         given = f"types.int64(x{i}.ctypes.data)"
         first, end = f"{given} + {slot.first}", f"{given} + {slot.first + slot.nbytes}"
-        places = [(self.table.place(self.arrays[out]), out.nbytes) for out in self.updates]
+        places = [(self.table.place_of(self.arrays[out].ctypes.data), out.nbytes) for out in self.updates]
         updated = [(f"address(table, {place})", size) for place, size in places]
         overlaps = [f"({first} < {start} + {size}) & ({start} < {end})" for start, size in updated]
         return f"if {' | '.join([f'({overlap})' for overlap in overlaps])}: return 1"

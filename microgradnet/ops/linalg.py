@@ -65,19 +65,20 @@ def with_gaps(rows: int, columns: int, dtype: Any) -> Any:
 
 def _rows(x: Any) -> Any:
     """Flatten all but the last axis."""
-    return reshape(x, (-1, x.shape[-1]))
+    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
 
 
 def _rows_product(g: Any, x: Any) -> Any:
-    """Return gᵀ·x, which leaves ∂L/∂w C-ordered; of single rows dot is five times as fast as matmul."""
+    """Return gᵀ·x of all rows, which leaves ∂L/∂w C-ordered; for one row dot is the faster way."""
+    g, x = _rows(g), _rows(x)
     return g.T.dot(x) if g.shape[0] == 1 else g.T @ x
 
 
 def _linear_rule(i: int) -> Any:
     return (
         lambda g, _y, _x, w, *_b: g.dot(w) if g.ndim == 2 else g @ w,
-        lambda g, _y, x, _w, *_b: _rows_product(g, x) if g.ndim == 2 else _rows_product(_rows(g), _rows(x)),
-        lambda g, _y, _x, _w, _b: _sum_rows(g if g.ndim == 2 else _rows(g)),
+        lambda g, _y, x, _w, *_b: _rows_product(g, x),
+        lambda g, _y, _x, _w, _b: _sum_rows(_rows(g)),
     )[i]
 
 

@@ -19,7 +19,7 @@ BLOCK = 1 << 17
 """How many elements are updated at a time, so that intermediate results stay in the processor's cache."""
 
 
-_PLAIN = frozenset({float, int, bool})
+_NUMBERS = frozenset({float, int, bool})
 
 
 class Optimizer:
@@ -114,7 +114,7 @@ class Optimizer:
         for group in self.param_groups:
             self.check(group)
             hyper = {name: group[name] for name in self.defaults}
-            if not _PLAIN.issuperset(map(type, hyper.values())):
+            if not _NUMBERS.issuperset(map(type, hyper.values())):
                 hyper = {name: _plain(value) for name, value in hyper.items()}
             for p in group["params"]:
                 state, node, array = next(states), p._node, p._array
